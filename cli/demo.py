@@ -1,0 +1,56 @@
+"""`kfr demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+from .output import show_json, show_table
+from .runs import train_into
+
+SHOWN = ("accuracy", "mistake_severity", "hier_dist@5")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the two runs go.")] = Path(
+        "runs/demo"
+    ),
+    epochs: Annotated[int, typer.Option(min=1)] = 8,
+    device: options.Device = None,
+    json: options.Json = False,
+) -> None:
+    """Train with and without knowledge on drawn shapes, and see what it did.
+
+    A few minutes on two cores; needs no network and no data.
+    """
+    from kfr.config import run_config
+
+    objectives = {
+        "cross-entropy": ["cross_entropy"],
+        "cross-entropy + QTR": ["cross_entropy", "qtr,alpha=1"],
+    }
+    reports = {}
+    for title, objective in objectives.items():
+        folder = out / ("with-qtr" if "QTR" in title else "cross-entropy")
+        values = {"dataset": "shapes", "hierarchy": "wordnet", "objective": objective}
+        chosen = run_config({**values, "epochs": epochs, "device": device or "auto"})
+        typer.echo(f"kfr: {title}, into {folder}", err=True)
+        finished = (folder / "config.toml").exists()
+        reports[title] = folder, train_into(chosen, folder, resume=finished)
+    if json:
+        show_json({str(f): report.model_dump() for f, report in reports.values()})
+        return
+    rows = [
+        (title, *(report.metrics[name] for name in SHOWN), str(folder))
+        for title, (folder, report) in reports.items()
+    ]
+    show_table(("objective", *SHOWN, "run"), rows, "shapes: what the knowledge did")
+    typer.echo(
+        "accuracy: larger is better. mistake_severity (mean distance of the mistakes\n"
+        "in the tree) and hier_dist@5 (of the five best guesses): smaller is better.\n"
+        "\nnext:\n"
+        f"  kfr evaluate {out}/with-qtr\n"
+        "  kfr inspect distances --source wordnet --dataset shapes --label square\n"
+        "  kfr train --dataset imagefolder --data-root IMAGES --hierarchy TREE.txt"
+    )

@@ -1,0 +1,147 @@
+"""`kfr train`, `kfr evaluate`, `kfr predict`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import options
+from .output import show_facts, show_json, show_table
+
+Run = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+def train(
+    ctx: typer.Context,
+    dataset: options.Dataset = None,
+    hierarchy: options.Hierarchy = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="cross_entropy, qtr,alpha=1, ...; several add up."),
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="small, resnet18, ...")] = None,
+    head: Annotated[str | None, typer.Option(help="linear, mlp.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="[default: 10]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="[default: 128]")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="one_cycle, cosine, constant.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="[default: 0]")] = None,
+    limit_train: Annotated[
+        int | None, typer.Option(help="Train on that many images.")
+    ] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of train to choose the best epoch by.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after that many epochs without gain.")
+    ] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest gradient norm.")] = None,
+    device: options.Device = None,
+    data_root: options.DataRoot = None,
+    on_bad_image: options.OnBadImage = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder. [default: below runs/]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with --out.")] = False,
+    mapping: options.Mapping = None,
+    weighting: options.Weighting = None,
+    transform: options.Transform = None,
+    distance: options.Distance = None,
+    add_root: options.AddRoot = None,
+    break_cycles: options.BreakCycles = False,
+    config: options.Config = None,
+    settings: options.Settings = None,
+    json: options.Json = False,
+) -> None:
+    """Train a classifier that knows its classes' hierarchy.
+
+    What is not given comes from --config, from ./kfr.toml, or from the last build.
+    With --resume, from the run itself.
+    """
+    from kfr.config import run_config
+    from kfr.defaults import completed
+    from kfr.runs import free_folder
+
+    given = options.gathered(ctx.params, base=out if resume else None)
+    values = given if resume else completed(given, ("dataset", "hierarchy"))
+    chosen = run_config(values)
+    folder = out or free_folder(chosen)
+    report = train_into(chosen, folder, resume=resume)
+    if json:
+        show_json({"run": str(folder), **report.model_dump()})
+        return
+    show_report(report, folder)
+    typer.echo(f"use it:  kfr predict {folder} IMAGE...   kfr evaluate {folder}")
+
+
+def evaluate(
+    run: Run,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="accuracy; hier_dist,k=5; ...")
+    ] = None,
+    data_root: options.DataRoot = None,
+    device: options.Device = None,
+    json: options.Json = False,
+) -> None:
+    """Score a run on the test part of its data set and write report.json."""
+    from kfr.plugins import Plugin
+    from kfr.runs import evaluate_run, write_report
+
+    report = evaluate_run(
+        run,
+        metrics=[Plugin.parse(text) for text in metric or []],
+        device=device or "auto",
+        data_root=data_root,
+    )
+    if not metric:
+        write_report(run, report)
+    if json:
+        show_json(report.model_dump())
+    else:
+        show_report(report, run)
+
+
+def predict(
+    run: Run,
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, help="Answers for each image.")] = 5,
+    device: options.Device = None,
+    json: options.Json = False,
+) -> None:
+    """Say what is in images: the likeliest classes, with their way up the hierarchy."""
+    from kfr import load
+
+    answers = load(run, device or "auto").predict(images, top)
+    if json:
+        found = zip(images, answers, strict=True)
+        show_json({str(path): [a._asdict() for a in some] for path, some in found})
+        return
+    for path, some in zip(images, answers, strict=True):
+        rows = [(a.label, a.probability, " > ".join(a.path[1:])) for a in some]
+        show_table(("class", "probability", "is a"), rows, str(path))
+
+
+def train_into(config: Any, folder: Path, *, resume: bool = False) -> Any:
+    """Train with progress on stderr and return the report."""
+    from kfr.evaluation import Report
+    from kfr.runs import train as run
+
+    from .progress import Progress
+
+    with Progress(sum(phase.epochs for phase in config.phases)) as progress:
+        try:
+            for record in run(config, folder, resume=resume, watch=progress.watch):
+                progress.show(record)
+        except KeyboardInterrupt:
+            typer.echo(f"kfr: go on with: kfr train --resume --out {folder}", err=True)
+            raise
+    return Report.model_validate_json((folder / "report.json").read_bytes())
+
+
+def show_report(report: Any, folder: Path) -> None:
+    """Print a report's numbers."""
+    facts = {name: f"{value:.4f}" for name, value in report.metrics.items()}
+    title = f"{folder}: {report.dataset}, {report.images} {report.split} images"
+    show_facts(f"{title}, {report.epochs} epochs in {report.seconds:.0f} s", facts)

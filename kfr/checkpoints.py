@@ -1,0 +1,66 @@
+"""All that a run needs to go on, in one checked file of named tensors."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kfr.errors import DataError
+from kfr.files import load_arrays, save_arrays
+
+Facts = Mapping[str, Any]
+
+
+def save(
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer | None,
+    about: Facts,
+) -> None:
+    """Write the state of the modules and the optimizer, and JSON facts about it."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
+    state = optimizer.state_dict()["state"] if optimizer else {}
+    for i, values in state.items():
+        tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in values.items()}
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    save_arrays(path, arrays, about)
+
+
+def load(
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer | None = None,
+) -> dict[str, Any]:
+    """Put a stored state into modules and optimizer and return the facts about it.
+
+    Raises:
+        DataError: the file is missing or damaged, or does not fit the modules.
+    """
+    arrays, about = load_arrays(path)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    for name, module in modules.items():
+        try:
+            module.load_state_dict(_below(tensors, name))
+        except RuntimeError as error:
+            raise DataError(f"{path} does not fit this {name}: {error}") from None
+    if optimizer:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _below(tensors, "optimizer").items():
+            i, _, name = key.partition(".")
+            state.setdefault(int(i), {})[name] = tensor
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return about
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """Return what is written about a checkpoint."""
+    return load_arrays(path)[1]
+
+
+def _below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    start = f"{name}."
+    return {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}

@@ -1,0 +1,293 @@
+"""A whole run as plain data: read from TOML, the environment and options.
+
+What is asked for nearest to the command wins: an option, then `--set key=value`, then
+`KFR_KEY` in the environment, then `--config FILE`, then `./kfr.toml` and the last
+build, then the default.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from kfr.errors import KfrError, MissingError, UsageError, suggest
+from kfr.plugins import Plugin
+
+Values = dict[str, Any]
+Plugins = Annotated[
+    tuple[Plugin, ...],
+    BeforeValidator(lambda v: [v] if isinstance(v, (str, Mapping)) else v),
+]
+KNOWLEDGE = (
+    "hierarchy",
+    "dataset",
+    "data_root",
+    "mapping",
+    "weighting",
+    "transform",
+    "distance",
+    "add_root",
+)
+
+
+class ConfigError(KfrError):
+    """A configuration file does not say what it should."""
+
+
+class Phase(BaseModel):
+    """A stretch of training under one set of objectives; None: as the run says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: PositiveInt
+    objective: Plugins | None = None
+    rate: PositiveFloat | None = None
+    schedule: Literal["one_cycle", "cosine", "constant"] | None = None
+
+
+class RunConfig(BaseModel):
+    """Everything a run depends on. `objective` terms add up."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Plugin
+    hierarchy: str
+    data_root: Path | None = None
+    mapping: str | None = None
+    weighting: Plugin = Plugin(name="uniform")
+    transform: Plugin = Plugin(name="linear")
+    distance: Plugin = Plugin(name="path")
+    add_root: bool = False
+
+    backbone: Plugin = Plugin(name="small")
+    head: Plugin = Plugin(name="linear")
+    objective: Plugins = (Plugin(name="cross_entropy"),)
+    phase: tuple[Phase, ...] = ()
+
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 128
+    rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 0.05
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    clip: PositiveFloat | None = None
+    augment: bool = True
+    seed: NonNegativeInt = 0
+    device: str = "auto"
+    autocast: Literal["auto", "off", "bf16"] = "auto"
+    channels_last: bool = True
+    workers: NonNegativeInt = 2
+    limit_train: PositiveInt | None = None
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    patience: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _patience_needs_validation(self) -> Self:
+        if self.patience and not self.validation:
+            return self.model_copy(update={"validation": 0.1})
+        return self
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases with everything filled in; one, where none is given."""
+        given = self.phase or (Phase(epochs=self.epochs),)
+        return tuple(
+            Phase(
+                epochs=p.epochs,
+                objective=self.objective if p.objective is None else p.objective,
+                rate=p.rate or self.rate,
+                schedule=p.schedule or self.schedule,
+            )
+            for p in given
+        )
+
+    def to_toml(self) -> str:
+        """Return the file that gives this configuration again."""
+        values = {k: getattr(self, k) for k in type(self).model_fields}
+        phases = values.pop("phase")
+        lines = [f"{k} = {_toml(v)}" for k, v in values.items() if v is not None]
+        for phase in phases:
+            lines += ["", "[[phase]]"]
+            lines += [f"{k} = {_toml(v)}" for k, v in phase if v is not None]
+        return "\n".join(lines) + "\n"
+
+
+def read_toml(path: Path) -> Values:
+    """Read a configuration file, or part of one.
+
+    Raises:
+        MissingError: it is not there.
+        ConfigError: it is not TOML, or has keys that no run has.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise MissingError(f"there is no configuration file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    for key in values:
+        _known(key, f"{path}: ")
+    problems = _problems(values)
+    if problems:
+        raise ConfigError(f"{path}: {'; '.join(problems)}")
+    return values
+
+
+def write_toml(values: Values, path: Path) -> None:
+    """Write part of a configuration."""
+    from kfr.files import write_whole
+
+    lines = [f"{k} = {_toml(v)}" for k, v in values.items() if v is not None]
+    write_whole(path, "\n".join(["# defaults of the kfr command", *lines, ""]))
+
+
+def environment() -> Values:
+    """Return what `KFR_...` variables say about a run."""
+    fields = RunConfig.model_fields
+    named = {name: os.environ.get(f"KFR_{name.upper()}") for name in fields}
+    return {name: value for name, value in named.items() if value}
+
+
+def layered(*layers: Values) -> Values:
+    """Join values, later layers first.
+
+    A mapping belongs to its hierarchy and data set, a data root to its data set: where
+    a later layer changes these, an earlier layer's mapping or root is dropped.
+    """
+    joined: Values = {}
+    for layer in layers:
+        given = {k: v for k, v in layer.items() if v is not None}
+        changed = {
+            k
+            for k in ("hierarchy", "dataset")
+            if k in given and given[k] != joined.get(k)
+        }
+        if changed:
+            joined.pop("mapping", None)
+        if "dataset" in changed:
+            joined.pop("data_root", None)
+        joined |= given
+    return joined
+
+
+def combined(below: Values, settings: Iterable[str], flags: Values) -> Values:
+    """Return values under `key=value` settings, under flags.
+
+    `objective.qtr.alpha=3` sets an option of one of several plug-ins, unless the flag
+    that names the plug-in says otherwise.
+
+    Raises:
+        UsageError: a setting is not of that form.
+    """
+    plain: Values = {}
+    dotted: list[tuple[str, list[str], str]] = []
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        key, *rest = path.strip().split(".")
+        if not equals:
+            raise UsageError(f"--set {setting!r} is not of the form key=value")
+        _known(key, f"--set {setting}: ", UsageError)
+        if rest:
+            dotted.append((key, rest, value))
+        else:
+            plain[key] = _parsed(value)
+    values = layered(below, plain, flags)
+    for key, rest, value in dotted:
+        flagged = flags.get(key) is not None
+        values[key] = _set_option(values, key, rest, value, flagged)
+    return values
+
+
+def run_config(values: Values) -> RunConfig:
+    """Check values and fill in the defaults.
+
+    Raises:
+        UsageError: naming each value that is wrong or missing.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        missing = [str(e["loc"][0]) for e in error.errors() if e["type"] == "missing"]
+        asked = [f"give --{name.replace('_', '-')}" for name in missing]
+        raise UsageError("; ".join([*_problems(values), *asked])) from None
+
+
+def _problems(values: Values) -> list[str]:
+    """Return what is wrong with some of a run's values, others being absent."""
+    try:
+        RunConfig.model_validate(values)
+    except ValidationError as error:
+        return [
+            f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}"
+            for e in error.errors()
+            if e["type"] != "missing" or len(e["loc"]) > 1
+        ]
+    return []
+
+
+def _known(key: str, where: str, kind: type[KfrError] = ConfigError) -> None:
+    fields = RunConfig.model_fields
+    if key not in fields:
+        raise kind(f"{where}a run has no {key!r}{suggest(key, fields)}")
+
+
+def _set_option(
+    values: Values, key: str, rest: list[str], value: str, flagged: bool
+) -> Any:
+    default = RunConfig.model_fields[key].default
+    present = values.get(key, default)
+    several = isinstance(present, (list, tuple))
+    names = [Plugin.parse(p) for p in (present if several else [present])]
+    *named, option = rest
+    target = named[0] if named else names[0].name
+    there = [p.name for p in names]
+    if target not in there or len(named) > 1:
+        raise UsageError(
+            f"--set {key}.{'.'.join(rest)}: {key} has no {target!r}"
+            f"{suggest(target, there)}; it has {', '.join(there)}"
+        )
+    changed = [
+        _with(p, option, value, flagged) if p.name == target else p for p in names
+    ]
+    return changed if several else changed[0]
+
+
+def _with(plugin: Plugin, option: str, value: str, flagged: bool) -> Plugin:
+    first, last = {option: value}, plugin.options
+    options = {**first, **last} if flagged else {**last, **first}
+    return Plugin(name=plugin.name, options=options)
+
+
+def _parsed(text: str) -> Any:
+    """Read a TOML value; what is none is a text."""
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Plugin):
+        if not any("," in str(v) for v in value.options.values()):
+            return json.dumps(str(value))
+        options = ", ".join(f"{k} = {_toml(v)}" for k, v in value.options.items())
+        return f"{{ name = {json.dumps(value.name)}, options = {{ {options} }} }}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, Path):
+        return json.dumps(str(value))
+    return json.dumps(value)

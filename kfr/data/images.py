@@ -1,0 +1,135 @@
+"""Image files as tensors: any mode Pillow reads, brought to RGB and to one size."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from kfr.errors import DataError, listed
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+MOST_PIXELS = 100_000_000
+MARGIN = 256 / 224  # by how much the view of an evaluated image is larger than its crop
+
+log = logging.getLogger("kfr")
+
+
+def read_image(path: Path) -> Tensor:
+    """Read a file as RGB, `[3, H, W]` uint8.
+
+    16-bit and floating-point images are scaled to 8 bits, not cut off.
+
+    Raises:
+        DataError: it is missing, empty, damaged, no image, or larger than 100 MP.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own remarks on odd files
+            with Image.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise DataError(
+                        f"{path} has {image.width} x {image.height} pixels; kfr reads "
+                        f"at most {MOST_PIXELS // 10**6} million"
+                    )
+                pixels = np.array(_rgb(image))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read the image {path}: {error}") from None
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image, np.float64)
+        levels = np.clip(values * (255 / _white(image.mode, values)), 0, 255)
+        return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _white(mode: str, values: NDArray[np.float64]) -> float:
+    """Return the value of white: 65535, or for floats 1 or 255 if none is larger."""
+    largest = values.max(initial=0)
+    fits = [white for white in (1.0, 255.0) if mode == "F" and largest <= white]
+    return fits[0] if fits else 65535.0
+
+
+def read_square(path: Path, size: int, margin: float = MARGIN) -> Tensor:
+    """Read a file as `[3, size, size]`: short side to size * margin, centre crop."""
+    side = [round(size * margin)]
+    image = functional.resize(read_image(path), side, antialias=True)
+    square: Tensor = functional.center_crop(image, [size, size])
+    return square
+
+
+@dataclass(frozen=True)
+class Views:
+    """Files as squares; with a seed, random resized crops and mirror images."""
+
+    paths: Sequence[Path]
+    size: int
+    seed: int | None
+    flip: bool
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Tensor:
+        if self.seed is None:
+            return read_square(self.paths[i], self.size)
+        image = read_image(self.paths[i])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed((self.seed + i) % 2**63)
+            box = v2.RandomResizedCrop.get_params(image, [0.4, 1.0], [3 / 4, 4 / 3])
+            mirrored = self.flip and bool(torch.rand(()) < 0.5)  # noqa: PLR2004
+        top, left, height, width = box
+        view: Tensor = functional.resized_crop(
+            image, top, left, height, width, [self.size, self.size], antialias=True
+        )
+        return view.flip(-1) if mirrored else view
+
+
+def sound_only(
+    paths: Sequence[Path], on_bad: Literal["error", "skip", "report"]
+) -> list[bool]:
+    """Return which files can be read, having read them all unless `on_bad` is error.
+
+    Every process comes to the same answer before training starts, so that batches are
+    made up alike.
+
+    Raises:
+        DataError: `on_bad` is report and some cannot; all are named.
+    """
+    if on_bad == "error":
+        return [True] * len(paths)
+    with ThreadPoolExecutor() as pool:
+        problems = list(pool.map(_problem, paths))
+    bad = [problem for problem in problems if problem]
+    if bad and on_bad == "report":
+        raise DataError(
+            f"{len(bad)} of {len(paths)} images are bad:{listed(bad, 1000)}"
+        )
+    if bad:
+        log.warning("%d of %d images left out:%s", len(bad), len(paths), listed(bad))
+    return [not problem for problem in problems]
+
+
+def _problem(path: Path) -> str:
+    try:
+        read_image(path)
+    except DataError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,72 @@
+"""Every error kfr raises on purpose.
+
+A message names the thing that is wrong, shows the value, and says what to do next.
+Each class knows the exit code with which the command line ends.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class KfrError(Exception):
+    """The root; the command line prints these without a traceback."""
+
+    exit_code = 3
+
+
+class UsageError(KfrError):
+    """What was asked for does not make sense, whatever the data."""
+
+    exit_code = 2
+
+
+class PluginError(UsageError):
+    """A plug-in cannot be found, or its options are wrong."""
+
+
+class HierarchyError(KfrError):
+    """The is-a graph is malformed or lacks a node."""
+
+
+class CycleError(HierarchyError):
+    """A node is its own ancestor; `cycle` lists the nodes, child before parent."""
+
+    def __init__(self, cycle: list[str], where: str = "") -> None:
+        self.cycle = cycle
+        loop = " -> ".join([*cycle, cycle[0]])
+        super().__init__(
+            f"{where}{cycle[0]!r} is its own ancestor: {loop}; "
+            "remove one of these edges, or pass --break-cycles"
+        )
+
+
+class MappingError(KfrError):
+    """A label mapping is malformed or does not fit the hierarchy."""
+
+
+class DataError(KfrError):
+    """A data set, an image or a stored file is not what it should be."""
+
+
+class MissingError(KfrError):
+    """Data, weights or an optional package are not there."""
+
+    exit_code = 4
+
+
+class NumericalError(KfrError):
+    """A loss or a weight is no longer a number."""
+
+    exit_code = 5
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` when a known name is close, else nothing."""
+    close = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def listed(problems: list[str], most: int = 20) -> str:
+    """Join problems as indented lines, the first `most` of them."""
+    rest = [f"... and {len(problems) - most} more"] if len(problems) > most else []
+    return "".join(f"\n  {line}" for line in [*problems[:most], *rest])

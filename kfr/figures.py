@@ -1,0 +1,94 @@
+"""Pictures of what kfr knows; they need the extra `report`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kfr.errors import DataError, MissingError
+from kfr.knowledge import Knowledge
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LEGIBLE = 120  # classes whose names are still written at the axes
+
+
+def distance_map(knowledge: Knowledge, path: Path) -> None:
+    """Draw the class distances as a heat map, classes in dendrogram order.
+
+    Raises:
+        MissingError: matplotlib or scipy is not installed.
+        DataError: the file cannot be written.
+    """
+    classes = np.arange(len(knowledge.labels))
+    values = knowledge.distances.between(classes, classes)
+    order, joins = dendrogram_order(values)
+    names = [knowledge.labels[k] for k in order.tolist()]
+    inches = float(np.clip(0.14 * len(names), 5, 20))
+    figure = _figure(inches * 1.3, inches)
+    tree, heat = figure.subplots(1, 2, width_ratios=(1, 5))
+    _draw_tree(tree, joins)
+    image = heat.imshow(values[np.ix_(order, order)], cmap="viridis", aspect="auto")
+    _name_axes(heat, names)
+    figure.colorbar(image, ax=heat, label="distance", pad=0.02, fraction=0.03)
+    dataset = knowledge.settings.get("dataset", "")
+    heat.set_title(f"{dataset}: distances of {len(names)} classes")
+    try:
+        figure.savefig(path, dpi=110, bbox_inches="tight")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot draw {path}: {error}") from None
+
+
+def dendrogram_order(
+    values: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the classes so that near ones stand together, and the joins `[C-1, 4]`.
+
+    Average linkage, as scipy gives it.
+    """
+    try:
+        from scipy.cluster.hierarchy import leaves_list, linkage
+        from scipy.spatial.distance import squareform
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
+    if len(values) < 2:  # noqa: PLR2004
+        return np.arange(len(values)), np.empty((0, 4))
+    joins = linkage(squareform(values, checks=False), "average")
+    return leaves_list(joins).astype(np.int64), joins
+
+
+def _figure(width: float, height: float) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _not_installed(error: ModuleNotFoundError) -> MissingError:
+    return MissingError(
+        f"pictures need {error.name}, which is not installed: pip install 'kfr[report]'"
+    )
+
+
+def _name_axes(axes: Any, names: list[str]) -> None:
+    if len(names) > _LEGIBLE:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
+    axes.yaxis.tick_right()
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_xticks(range(len(names)), names, fontsize=7, rotation=90)
+
+
+def _draw_tree(axes: Any, joins: NDArray[np.float64]) -> None:
+    from scipy.cluster.hierarchy import dendrogram
+
+    if len(joins):
+        dendrogram(
+            joins, ax=axes, orientation="left", no_labels=True, color_threshold=0
+        )
+        axes.invert_yaxis()
+    axes.axis("off")

@@ -1,0 +1,108 @@
+"""Files that are there whole or not at all, and whose damage is noticed."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from kfr.errors import DataError
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write beside `path`, flush, and rename: a reader sees the old file or the new.
+
+    Raises:
+        DataError: it cannot be written; what was there before is untouched.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    draft: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        draft = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.chmod(0o666 & ~_UMASK)
+        draft.replace(path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise DataError(f"cannot write {path}: {reason}{_free(path.parent)}") from error
+
+
+def save_arrays(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
+    """Write named arrays and a JSON description as one safetensors file."""
+    whole = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    text = json.dumps(about)
+    notes = {"about": text, "sha256": _digest(whole, text)}
+    write_whole(path, save(whole, notes))
+
+
+def load_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
+    """Read what `save_arrays` wrote.
+
+    Raises:
+        DataError: the file cannot be read, or is not as it was written.
+    """
+    try:
+        data = path.read_bytes()
+        size = int.from_bytes(data[:8], "little")
+        notes = json.loads(data[8 : 8 + size])["__metadata__"]
+        arrays = load(data)
+        sound = notes["sha256"] == _digest(arrays, notes["about"])
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, MemoryError, SafetensorError) as error:
+        raise DataError(f"{path} is damaged or not a file of kfr's: {error}") from error
+    if not sound:
+        raise DataError(f"{path} is damaged: its checksum does not match")
+    about: dict[str, Any] = json.loads(notes["about"])
+    return arrays, about
+
+
+def _digest(arrays: Arrays, text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"|{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f" ({shutil.disk_usage(folder).free / 2**20:,.0f} MiB free)"
+    except OSError:
+        return ""
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()

@@ -1,0 +1,81 @@
+"""A backbone, a head on top of it, and what they say about a batch."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, cast
+
+from torch import Tensor, nn
+
+from kfr.errors import PluginError
+from kfr.knowledge import Knowledge
+from kfr.plugins import Plugin, make
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Output(NamedTuple):
+    """What a model says about a batch of N images."""
+
+    embedding: Tensor  # [N, D]
+    logits: Tensor  # [N, C]
+    extra: Mapping[str, Tensor] = NOTHING
+
+
+class Backbone(Protocol):
+    """A network from images `[N, 3, H, W]` to features `[N, width]`.
+
+    Let `cam_layer` be a property: a layer assigned to two attributes of a module is
+    saved twice.
+    """
+
+    @property
+    def width(self) -> int:
+        """The number of features of an image."""
+        ...
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The layer whose output `[N, K, h, w]` is the last before pooling."""
+        ...
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """Return the features."""
+        ...
+
+
+class Classifier(nn.Module):
+    """A backbone and a head."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The layer whose output class activation maps are drawn from."""
+        return cast("Backbone", self.backbone).cam_layer
+
+    def forward(self, images: Tensor) -> Output:
+        """Return embeddings and logits of `[N, 3, H, W]` images."""
+        output: Output = self.head(self.backbone(images))
+        return output
+
+
+def build(
+    backbone: Plugin | str, head: Plugin | str, image_size: int, knowledge: Knowledge
+) -> Classifier:
+    """Make a classifier for square images of `image_size` pixels."""
+    body = make("backbone", backbone, image_size)
+    wanted = {"width": int, "cam_layer": nn.Module}
+    missing = [
+        f".{name} ({kind.__name__})"
+        for name, kind in wanted.items()
+        if not isinstance(getattr(body, name, None), kind)
+    ]
+    if missing:
+        raise PluginError(
+            f"backbone {Plugin.parse(backbone).name!r} lacks {' and '.join(missing)}; "
+            "set them on the module that it returns"
+        )
+    return Classifier(body, make("head", head, body.width, knowledge))

@@ -1,0 +1,65 @@
+"""The class distances of a batch, on its device, and objectives that need them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kfr.knowledge import Knowledge
+from kfr.models import Output
+from kfr.objectives.precision import full
+
+DENSE_CLASSES = 8192  # a table of 256 MiB; beyond that, ask for each batch
+
+
+class TargetDistances(nn.Module):
+    """How far apart the images of a batch are by their classes.
+
+    Holds all distances as float32; it follows the targets to their device and is not
+    part of what is saved.
+    """
+
+    table: Tensor | None  # [C, C]
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        super().__init__()
+        self.between = knowledge.distances.between
+        classes = np.arange(len(knowledge.labels))
+        dense = len(classes) <= DENSE_CLASSES
+        table = _tensor(self.between(classes, classes)) if dense else None
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, target: Tensor) -> Tensor:
+        """Return D `[B, B]` for class indices `[B]`."""
+        if self.table is None:
+            classes = target.cpu().numpy()
+            return _tensor(self.between(classes, classes)).to(target.device)
+        if self.table.device != target.device:
+            self.table = self.table.to(target.device)
+        return self.table[target[:, None], target]
+
+
+class PairObjective(nn.Module):
+    """A loss of the embeddings `[B, m]` and the class distances `[B, B]` of a batch.
+
+    Both reach `loss` in float32 or wider, and outside autocast.
+    """
+
+    def __init__(
+        self, knowledge: Knowledge, loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self.distances = TargetDistances(knowledge)
+        self.loss = loss
+
+    def forward(self, output: Output, target: Tensor) -> Tensor:
+        """Return the loss for class indices `[B]`."""
+        embedding = output.embedding
+        with torch.autocast(embedding.device.type, enabled=False):
+            distances = self.distances(target.to(embedding.device))
+            return self.loss(full(embedding), distances)
+
+
+def _tensor(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
