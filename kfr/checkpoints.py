@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kfr.errors import DataError
+from kfr.errors import DataError, listed
 from kfr.files import load_arrays, save_arrays
 
 Facts = Mapping[str, Any]
@@ -52,13 +52,44 @@ def load(
         for key, tensor in _below(tensors, "optimizer").items():
             i, _, name = key.partition(".")
             state.setdefault(int(i), {})[name] = tensor
+        _check_fit(path, state, optimizer)
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        _lay_out_alike(optimizer)
     return about
 
 
 def facts(path: Path) -> dict[str, Any]:
     """Return what is written about a checkpoint."""
     return load_arrays(path)[1]
+
+
+def _check_fit(
+    path: Path, state: dict[int, dict[str, Tensor]], optimizer: torch.optim.Optimizer
+) -> None:
+    """Raise unless the state is of these parameters: torch does not look."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    shapes = dict(enumerate(parameter.shape for parameter in parameters))
+    odd = [
+        f"{name} of parameter {i} has shape {tuple(value.shape)}, the parameter "
+        + (f"{tuple(shapes[i])}" if i in shapes else "is not there")
+        for i, values in state.items()
+        for name, value in values.items()
+        if i not in shapes or value.numel() > 1 and value.shape != shapes[i]
+    ]
+    if odd:
+        raise DataError(f"{path} does not fit this optimizer:{listed(odd)}")
+
+
+def _lay_out_alike(optimizer: torch.optim.Optimizer) -> None:
+    """Give the state the memory layout of its parameters.
+
+    A fused step walks through both as they lie in memory: with channels_last weights
+    and contiguous moments it would mix them up.
+    """
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

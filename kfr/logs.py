@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kfr.errors import DataError
 from kfr.files import write_whole
 
 Record = dict[str, Any]
@@ -15,10 +16,15 @@ Logger = Callable[[Record], None]
 
 def jsonl(run: Path) -> Logger:
     """Append each record to `metrics.jsonl`."""
+    path = run / "metrics.jsonl"
 
     def log(record: Record) -> None:
-        with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"cannot write {path}: {reason}") from error
 
     return log
 
@@ -41,8 +47,9 @@ def table(run: Path) -> Logger:
 def history(run: Path) -> list[Record]:
     """Return the records logged so far; a last line cut short is left out."""
     path = run / "metrics.jsonl"
+    text = path.read_text("utf-8", "replace") if path.exists() else ""
     records = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+    for line in text.splitlines():
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:

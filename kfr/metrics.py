@@ -48,7 +48,7 @@ def balanced_accuracy(_: Knowledge) -> Metric:
         classes = p.logits.shape[1]
         right = torch.bincount(p.target[guess(p) == p.target], minlength=classes)
         there = torch.bincount(p.target, minlength=classes)
-        return _mean(right[there > 0] / there[there > 0])
+        return _mean(right[there > 0].double() / there[there > 0])
 
     return balanced
 

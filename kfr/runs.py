@@ -73,8 +73,7 @@ def train(
     begin(config, out, resume=resume)
     parts = prepare(config)
     _store_knowledge(parts.knowledge, out)
-    device = parts.train.device
-    plan = stages(config, parts.knowledge, device)
+    plan = stages(config, parts.knowledge, parts.train.device)
     modules: dict[str, nn.Module] = {"model": parts.model}
     modules |= {f"objective{i}": stage.objective for i, stage in enumerate(plan)}
     optimizer = optimizer_for(modules.values(), config.rate, config.weight_decay)
@@ -83,7 +82,7 @@ def train(
         done = checkpoints.load(out / LAST, modules, optimizer)["epoch"]
     records = keep(out, done)
     loggers = [plugins.make("logger", name, out) for name in ("jsonl", "csv")]
-    bf16 = uses_bf16(config, device)
+    bf16 = uses_bf16(config, parts.train.device)
     epochs = fit(
         parts.model,
         parts.train,
@@ -95,19 +94,14 @@ def train(
         clip=config.clip,
         watch=watch,
     )
-    while not _out_of_patience(records, config.patience):
-        epoch = next(epochs, None)
-        if epoch is None:
-            break
+    while not _out_of_patience(records, config.patience) and (
+        epoch := next(epochs, None)
+    ):
         record = _record(epoch, parts, bf16)
         records.append(record)
         for write in loggers:
             write(record)
-        about = {
-            "epoch": epoch.number,
-            "image": dict(parts.image),
-            "kfr": kfr.__version__,
-        }
+        about = _about(epoch.number, parts)
         if config.validation and _best(records) == epoch.number:
             checkpoints.save(out / BEST, {"model": parts.model}, None, about)
         checkpoints.save(out / LAST, modules, optimizer, about)
@@ -115,6 +109,11 @@ def train(
     if config.validation:
         checkpoints.load(out / BEST, {"model": parts.model})
     write_report(out, score(parts, config, records, bf16=bf16))
+
+
+def _about(epoch: int, parts: Parts) -> Record:
+    """Return what a checkpoint says of itself."""
+    return {"epoch": epoch, "image": dict(parts.image), "kfr": kfr.__version__}
 
 
 def score(

@@ -202,4 +202,5 @@ def optimizer_for(
         {"params": matrices, "weight_decay": weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate)
+    fused = all(p.device.type in ("cpu", "cuda") for p in unique.values())
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, fused=fused)

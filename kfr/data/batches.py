@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from kfr.data import Batch, Dataset, ImageFiles, ImageTensor, Normalization
 from kfr.data.images import Views, read_square
+from kfr.errors import DataError
 
 PAD = 4  # pixels by which a small image is shifted at most
 _MEASURED = 2000  # images enough to know mean and deviation of folders
@@ -73,8 +74,11 @@ class Batches:
             num_workers=min(self.workers, len(chosen)),
             pin_memory=self.device.type == "cuda",
         )
-        for images in loader:
-            yield images.to(self.device, non_blocking=True)
+        try:
+            for images in loader:
+                yield images.to(self.device, non_blocking=True)
+        except DataError as error:  # a worker's comes with its traceback as the text
+            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
 
     def _shifted(self, images: Tensor, draw: torch.Generator) -> Tensor:
         if isinstance(self.dataset, ImageFiles):
@@ -141,7 +145,7 @@ def measure(dataset: Dataset, seed: int = 0) -> Normalization:
         ]
     )
     level = torch.arange(256, dtype=torch.float64) / 255
-    share = counts / counts.sum(1, keepdim=True)
+    share = counts.double() / counts.sum(1, keepdim=True)
     mean = (share * level).sum(1)
     std = (share * (level - mean[:, None]) ** 2).sum(1).sqrt().clamp(min=1 / 255)
     return Normalization(_three(mean), _three(std))

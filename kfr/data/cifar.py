@@ -1,12 +1,14 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in both layouts in which they are given."""
 
+import io
 import logging
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -82,7 +84,10 @@ def _read(layout: Layout, root: Path | None, split: Split) -> ImageTensor:
     labels = _names(folder, layout)
     targets = np.concatenate([part[0] for part in parts]).astype(np.int64)
     if len(targets) and targets.max() >= len(labels):
-        raise DataError(f"{folder}: label {targets.max()} of {len(labels)} names")
+        raise DataError(
+            f"{folder}: there is a label {targets.max()}, but names of only "
+            f"{len(labels)} classes; these files are not all of one set"
+        )
     images = np.concatenate([part[1] for part in parts]).reshape(-1, 3, 32, 32)
     return ImageTensor(labels, torch.from_numpy(images), torch.from_numpy(targets))
 
@@ -142,7 +147,7 @@ def _download(layout: Layout, target: Path, named: str | None) -> Path:
     fetch = datasets.CIFAR10 if layout is CIFAR10 else datasets.CIFAR100
     try:
         fetch(str(target), download=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise MissingError(
             f"{wanted}, and downloading failed: {error}{way_out}"
         ) from None
@@ -153,10 +158,11 @@ def _names(folder: Path, layout: Layout) -> tuple[str, ...]:
     text, pickled, key = layout.names
     if folder.name == layout.binary:
         path = folder / text
-        names = _bytes(path).decode().split("\n")
+        names: Any = _bytes(path).decode("utf-8", "replace").split("\n")
     else:
         path = folder / pickled
-        names = _unpickled(path).get(key, [])
+        names = _unpickled(path).get(key)
+    names = names if isinstance(names, list) else []
     found = tuple(str(name).strip() for name in names if str(name).strip())
     if not found:
         raise DataError(f"{path} names no classes")
@@ -168,8 +174,8 @@ def _from_binary(path: Path, layout: Layout) -> tuple[Bytes, Bytes]:
     data = np.frombuffer(_bytes(path), np.uint8)
     if not len(data) or len(data) % record:
         raise DataError(
-            f"{path} has {len(data)} bytes, not a multiple of {record}: it is truncated "
-            f"or not {layout.title}'s binary layout"
+            f"{path} has {len(data)} bytes, not a multiple of {record}: it is "
+            f"truncated or not {layout.title}'s binary layout"
         )
     rows = data.reshape(-1, record)
     return rows[:, layout.label_bytes - 1], rows[:, layout.label_bytes :].copy()
@@ -177,20 +183,23 @@ def _from_binary(path: Path, layout: Layout) -> tuple[Bytes, Bytes]:
 
 def _from_python(path: Path, layout: Layout) -> tuple[Bytes, Bytes]:
     content = _unpickled(path)
-    images, labels = content.get("data"), content.get(layout.label_key)
-    if not isinstance(images, np.ndarray) or not isinstance(labels, Sequence):
+    data, labels = content.get("data"), content.get(layout.label_key)
+    if not isinstance(data, _Pixels) or not isinstance(labels, list):
         raise DataError(f"{path} lacks 'data' or {layout.label_key!r}")
-    if images.dtype != np.uint8 or images.shape != (len(labels), 3 * 32 * 32):
-        raise DataError(f"{path}: {len(labels)} labels, images of shape {images.shape}")
-    return np.asarray(labels, np.uint8), images
+    if data.array.shape != (len(labels), 3 * 32 * 32):
+        raise DataError(
+            f"{path}: {len(labels)} labels, images of shape {data.array.shape}"
+        )
+    odd = [x for x in labels if not isinstance(x, int) or not 0 <= x < 256]  # noqa: PLR2004
+    if odd:
+        raise DataError(f"{path}: {odd[0]!r} is not the number of a class")
+    return np.array(labels, np.uint8), data.array
 
 
 def _unpickled(path: Path) -> dict[str, Any]:
+    stored = io.BytesIO(_bytes(path))
     try:
-        with path.open("rb") as file:
-            content = _Plain(file, encoding="latin1").load()
-    except FileNotFoundError:
-        raise MissingError(f"{path} is missing") from None
+        content = _Plain(stored, encoding="latin1").load()
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle may raise anything
@@ -204,24 +213,59 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise MissingError(f"{path} is missing") from None
+        raise MissingError(
+            f"{path} is missing; complete {path.parent}, or remove it to have it "
+            "fetched again"
+        ) from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+class _Kind:
+    """Stands for a pickled dtype."""
+
+    def __init__(self, code: object = None, *_: object) -> None:
+        self.code = code
+
+    def __setstate__(self, _: object) -> None:
+        """Take no more than the code: bytes have no byte order."""
+
+
+class _Pixels:
+    """Stands for a pickled array, which has to be one of bytes.
+
+    numpy itself would make arrays of objects, that is of pointers, from a file's bytes.
+    """
+
+    array: Bytes
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, by_column, raw = state
+        if kind.code != "u1":
+            raise DataError(f"holds an array of {kind.code!r}, not of bytes ('u1')")
+        data = np.frombuffer(_latin1(raw) if isinstance(raw, str) else raw, np.uint8)
+        self.array = data.reshape(shape, order="F" if by_column else "C")
+
+
+def _latin1(text: str, _: object = None) -> bytes:
+    return text.encode("latin1")
 
 
 class _Plain(pickle.Unpickler):
-    """An unpickler that makes arrays and plain containers, and calls nothing else."""
+    """An unpickler that makes plain containers, and calls nothing a file names."""
 
-    allowed = frozenset(
-        {
-            ("numpy", "dtype"),
-            ("numpy", "ndarray"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("_codecs", "encode"),
-        }
-    )
+    stand_ins: ClassVar[dict[tuple[str, str], Callable[..., object]]] = {
+        ("numpy", "dtype"): _Kind,
+        ("numpy", "ndarray"): _Pixels,
+        ("numpy._core.multiarray", "_reconstruct"): _Pixels,
+        ("numpy.core.multiarray", "_reconstruct"): _Pixels,
+        ("_codecs", "encode"): _latin1,
+    }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what the file asks for, if it is on the list."""
-        if (module, name) not in self.allowed:
+        """Return what stands for the thing that the file asks for."""
+        if (module, name) not in self.stand_ins:
             raise DataError(f"refused: the file asks for {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return self.stand_ins[module, name]

@@ -30,7 +30,8 @@ def imagefolder(
 
     Raises:
         MissingError: there is no such folder.
-        DataError: it has no classes or no images, or the two parts differ in classes.
+        DataError: it has no classes or no images, a class or what is to be left of the
+            part has none, or the two parts differ in classes.
     """
     if root is None or not root.is_dir():
         raise MissingError(
@@ -38,7 +39,7 @@ def imagefolder(
             "give it with --data-root"
         )
     train = root / "train"
-    if not train.is_dir():
+    if not _has_parts(root):
         whole = _read(root, size, flip)
         parts = split_by_class(whole, held_out, seed)
         chosen = whole.take(parts[split == "test"])
@@ -51,7 +52,19 @@ def imagefolder(
                 f"them has {', '.join(map(repr, odd[:10]))}"
             )
     sound = torch.tensor(sound_only(chosen.paths, on_bad_image), dtype=torch.bool)
+    if not sound.any():
+        raise DataError(
+            f"{root}: no image is left for {split}: "
+            + ("all are bad" if len(chosen) else "no class has two to divide")
+        )
     return chosen if sound.all() else chosen.take(torch.nonzero(sound).flatten())
+
+
+def _has_parts(root: Path) -> bool:
+    """Tell whether `train` is a part; alone and without folders, it is a class."""
+    train = root / "train"
+    beside = any((root / name).is_dir() for name in ("val", "test"))
+    return train.is_dir() and (beside or bool(_labels(train)))
 
 
 def _other(root: Path) -> Path:
@@ -66,13 +79,18 @@ def _labels(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(p.name for p in inside))
 
 
+def _is_shown(path: Path, folder: Path) -> bool:
+    """Tell an image from other files, and from what a system hides beside it."""
+    hidden = any(part[0] == "." for part in path.relative_to(folder).parts)
+    return path.suffix.lower() in SUFFIXES and not hidden and path.is_file()
+
+
 def _read(folder: Path, size: int, flip: bool) -> ImageFiles:
     labels = _labels(folder)
     paths: list[Path] = []
     targets: list[int] = []
     for k, label in enumerate(labels):
-        files = sorted((folder / label).rglob("*"))
-        found = [p for p in files if p.suffix.lower() in SUFFIXES and p.is_file()]
+        found = [p for p in sorted((folder / label).rglob("*")) if _is_shown(p, folder)]
         paths += found
         targets += [k] * len(found)
     if not paths:

@@ -22,6 +22,7 @@ SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
 MOST_PIXELS = 100_000_000
+LONGEST = 8  # times the short side: more is cut off before an image is resized
 MARGIN = 256 / 224  # by how much the view of an evaluated image is larger than its crop
 
 log = logging.getLogger("kfr")
@@ -35,16 +36,20 @@ def read_image(path: Path) -> Tensor:
     Raises:
         DataError: it is missing, empty, damaged, no image, or larger than 100 MP.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's own remarks on odd files
+        return _read(path)
+
+
+def _read(path: Path) -> Tensor:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own remarks on odd files
-            with Image.open(path) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise DataError(
-                        f"{path} has {image.width} x {image.height} pixels; kfr reads "
-                        f"at most {MOST_PIXELS // 10**6} million"
-                    )
-                pixels = np.array(_rgb(image))
+        with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise DataError(
+                    f"{path} has {image.width} x {image.height} pixels; kfr reads "
+                    f"at most {MOST_PIXELS // 10**6} million"
+                )
+            pixels = np.array(_rgb(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"cannot read the image {path}: {error}") from None
     return torch.from_numpy(pixels).permute(2, 0, 1)
@@ -69,8 +74,10 @@ def _white(mode: str, values: NDArray[np.float64]) -> float:
 
 def read_square(path: Path, size: int, margin: float = MARGIN) -> Tensor:
     """Read a file as `[3, size, size]`: short side to size * margin, centre crop."""
-    side = [round(size * margin)]
-    image = functional.resize(read_image(path), side, antialias=True)
+    image = read_image(path)
+    most = LONGEST * min(image.shape[1:])  # or a hair's breadth would become gigabytes
+    image = functional.center_crop(image, [min(n, most) for n in image.shape[1:]])
+    image = functional.resize(image, [round(size * margin)], antialias=True)
     square: Tensor = functional.center_crop(image, [size, size])
     return square
 
@@ -115,7 +122,9 @@ def sound_only(
     """
     if on_bad == "error":
         return [True] * len(paths)
-    with ThreadPoolExecutor() as pool:
+    # The filters belong to the process: threads that set them would mix them up.
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore")
         problems = list(pool.map(_problem, paths))
     bad = [problem for problem in problems if problem]
     if bad and on_bad == "report":
@@ -129,7 +138,7 @@ def sound_only(
 
 def _problem(path: Path) -> str:
     try:
-        read_image(path)
+        _read(path)
     except DataError as error:
         return str(error)
     return ""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Small(nn.Module):
-    """Six 3x3 convolutions, most of them at an eighth of the resolution.
+    """Seven 3x3 convolutions, four of them at an eighth of the resolution.
 
     After ResNet-9 (Page 2018, "How to train your ResNet"), but with the wide layers
     where the map is small: 28 million multiply-adds for an image of 32 x 32 pixels.

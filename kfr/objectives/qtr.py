@@ -1,3 +1,4 @@
+# ruff: noqa: N803, N806  D, the class distance, is the letter of the paper
 """Embedding distances proportional to class distances: quantitative relativity (QTR).
 
 Of three images a, b, c with latent distances d and class distances D, the loss is
@@ -7,6 +8,7 @@ Of three images a, b, c with latent distances d and class distances D, the loss 
 from functools import partial
 from typing import Annotated, Literal, assert_never
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -42,8 +44,16 @@ def qtr(
     The paper is ell=1 and its program ell=1.2,normalize=batch,scale=0.1,alpha=20, both
     with relative=false,triplets=sampled.
     """
-    options = {"ell": ell, "how": normalize, "relative": relative, "triplets": triplets}
-    return PairObjective(knowledge, partial(_loss, alpha=alpha, scale=scale, **options))
+    loss = partial(
+        _loss,
+        alpha=alpha,
+        ell=ell,
+        how=normalize,
+        scale=scale,
+        relative=relative,
+        triplets=triplets,
+    )
+    return PairObjective(knowledge, loss)
 
 
 def normalize(z: Tensor, how: How) -> Tensor:
@@ -81,14 +91,14 @@ def latent_distance(za: Tensor, zb: Tensor, *, ell: float) -> Tensor:
 def triplet_term(
     d_ab: Tensor,
     d_ac: Tensor,
-    D_ab: Tensor,  # noqa: N803
-    D_ac: Tensor,  # noqa: N803
+    D_ab: Tensor,
+    D_ac: Tensor,
 ) -> Tensor:
     """Return |d_ab D_ac - d_ac D_ab| (KFR, section III), elementwise."""
     return (d_ab * D_ac - d_ac * D_ab).abs()
 
 
-def all_triplets(d: Tensor, D: Tensor) -> Tensor:  # noqa: N803
+def all_triplets(d: Tensor, D: Tensor) -> Tensor:
     """Return the mean `triplet_term` over all ordered triplets of distinct images.
 
     `d` and `D` are `[B, B]` and not negative; their diagonals are ignored. 0 if B < 3.
@@ -100,16 +110,18 @@ def all_triplets(d: Tensor, D: Tensor) -> Tensor:  # noqa: N803
     other: where a term is 0, so is its subgradient.
     """
     kind, size = d.dtype, len(d)
-    d, D = widest(_off_diagonal(d)), widest(_off_diagonal(D))  # noqa: N806
+    d, D = widest(_off_diagonal(d)), widest(_off_diagonal(D))
     with torch.no_grad():
-        pull, push = _pulls(d, D)
-    total = (d * pull).sum()
-    if D.requires_grad:
-        total = total + ((D - D.detach()) * push).sum()
+        order = _Order(d, D)
+        by_d = order.lower_minus_higher(D)
+        by_D = -order.lower_minus_higher(d) if D.requires_grad else None
+    total = (d * by_d).sum()
+    if by_D is not None:
+        total = total + ((D - D.detach()) * by_D).sum()
     return (2 * total / max(size * (size - 1) * (size - 2), 1)).to(kind)
 
 
-def sampled_triplets(d: Tensor, D: Tensor) -> Tensor:  # noqa: N803
+def sampled_triplets(d: Tensor, D: Tensor) -> Tensor:
     """Return the mean `triplet_term` of one random triplet for each image as anchor.
 
     `d` and `D` are `[B, B]`. Its expectation is `all_triplets`. 0 if B < 3.
@@ -134,7 +146,7 @@ def unit_mean(d: Tensor) -> Tensor:
 
 def _loss(
     z: Tensor,
-    D: Tensor,  # noqa: N803
+    D: Tensor,
     *,
     alpha: float,
     ell: float,
@@ -145,25 +157,34 @@ def _loss(
 ) -> Tensor:
     z = normalize(z, how)
     d = widest(latent_distance(z, z, ell=ell))
-    D = widest(D) * scale  # noqa: N806
+    D = widest(D) * scale
     if relative:
-        d, D = unit_mean(d), unit_mean(D)  # noqa: N806
+        d, D = unit_mean(d), unit_mean(D)
     mean = all_triplets(d, D) if triplets == "all" else sampled_triplets(d, D)
     return (alpha * mean).to(z.dtype)
 
 
-def _pulls(d: Tensor, D: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N803
-    """Return the gradients of half the sum over triplets by d and by D, `[B, B]`."""
-    nowhere = (d == 0) & (D == 0)  # no angle, and every product with it is 0
-    angle, order = (d / D).masked_fill_(nowhere, torch.inf).sort(1)
-    runs = _runs(angle)
-    pull, push = (
-        torch.empty_like(d)
-        .scatter_(1, order, _lower_minus_higher(mass.gather(1, order), *runs))
-        .masked_fill_(nowhere, 0)
-        for mass in (D, d)
-    )
-    return pull, -push
+class _Order:
+    """The points (D_j, d_j) of every anchor in the order of their angles."""
+
+    def __init__(self, d: Tensor, D: Tensor) -> None:
+        self.nowhere = (d == 0) & (D == 0)  # no angle, and every product with it is 0
+        angles = (d / D).masked_fill_(self.nowhere, torch.inf)
+        self.order = _argsort(angles)
+        self.begin, self.end = _runs(angles.gather(1, self.order))
+
+    def lower_minus_higher(self, mass: Tensor) -> Tensor:
+        """Sum the mass at smaller angles less that at larger ones, `[B, B]`."""
+        sums = functional.pad(mass.gather(1, self.order).cumsum(1), (1, 0))
+        apart = sums.gather(1, self.begin) + sums.gather(1, self.end) - sums[:, -1:]
+        placed = torch.empty_like(apart).scatter_(1, self.order, apart)
+        return placed.masked_fill_(self.nowhere, 0)
+
+
+def _argsort(values: Tensor) -> Tensor:
+    if values.device.type == "cpu":  # NumPy's is vectorised: 1/7 of the time of torch's
+        return torch.from_numpy(np.argsort(values.numpy(), axis=1))
+    return values.argsort(1)
 
 
 def _runs(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,11 +196,6 @@ def _runs(values: Tensor) -> tuple[Tensor, Tensor]:
     begin = torch.where(opens, place, 0).cummax(1).values
     end = torch.where(closes, place + 1, len(place)).flip(1).cummin(1).values.flip(1)
     return begin, end
-
-
-def _lower_minus_higher(mass: Tensor, begin: Tensor, end: Tensor) -> Tensor:
-    sums = functional.pad(mass.cumsum(1), (1, 0))
-    return sums.gather(1, begin) + sums.gather(1, end) - sums[:, -1:]
 
 
 def _off_diagonal(values: Tensor) -> Tensor:
