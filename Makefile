@@ -26,7 +26,7 @@ format: $(VENV)/ready ## put format and imports right
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/ready ## measure against peers and naive forms
-	@for file in bench/bench_*.py; do $(BIN)/python $$file; done
+	@for file in $(filter-out bench/timing.py,$(wildcard bench/*.py)); do $(BIN)/python $$file; done
 
 data: $(VENV)/ready ## write CIFAR-100 in its official layout into build/data
 	@test -n "$(KFR_DATA)" || { echo "set KFR_DATA to the folder with prepare.py"; exit 4; }

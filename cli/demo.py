@@ -18,13 +18,14 @@ def demo(
     ),
     epochs: Annotated[int, typer.Option(min=1)] = 8,
     device: options.Device = None,
+    settings: options.Settings = None,
     json: options.Json = False,
 ) -> None:
     """Train with and without knowledge on drawn shapes, and see what it did.
 
     A few minutes on two cores; needs no network and no data.
     """
-    from kfr.config import run_config
+    from kfr.config import combined, run_config
 
     objectives = {
         "cross-entropy": ["cross_entropy"],
@@ -33,8 +34,14 @@ def demo(
     reports = {}
     for title, objective in objectives.items():
         folder = out / ("with-qtr" if "QTR" in title else "cross-entropy")
-        values = {"dataset": "shapes", "hierarchy": "wordnet", "objective": objective}
-        chosen = run_config({**values, "epochs": epochs, "device": device or "auto"})
+        values = {
+            "dataset": "shapes",
+            "hierarchy": "wordnet",
+            "objective": objective,
+            "epochs": epochs,
+            "device": device or "auto",
+        }
+        chosen = run_config(combined(values, settings or [], {}))
         typer.echo(f"kfr: {title}, into {folder}", err=True)
         finished = (folder / "config.toml").exists()
         reports[title] = folder, train_into(chosen, folder, resume=finished)

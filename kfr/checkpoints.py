@@ -74,7 +74,7 @@ def _check_fit(
         + (f"{tuple(shapes[i])}" if i in shapes else "is not there")
         for i, values in state.items()
         for name, value in values.items()
-        if i not in shapes or value.numel() > 1 and value.shape != shapes[i]
+        if i not in shapes or (value.numel() > 1 and value.shape != shapes[i])
     ]
     if odd:
         raise DataError(f"{path} does not fit this optimizer:{listed(odd)}")

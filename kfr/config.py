@@ -81,7 +81,7 @@ class RunConfig(BaseModel):
 
     epochs: PositiveInt = 10
     batch_size: PositiveInt = 128
-    rate: PositiveFloat = 2e-3
+    rate: PositiveFloat = 3e-3
     weight_decay: NonNegativeFloat = 0.05
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     clip: PositiveFloat | None = None

@@ -84,7 +84,7 @@ class Batches:
         if isinstance(self.dataset, ImageFiles):
             return images  # cropped and mirrored where they were read
         shift = torch.randint(2 * PAD + 1, (2, len(images)), generator=draw)
-        mirrored = torch.rand(len(images), generator=draw) < 0.5 * self.dataset.flip  # noqa: PLR2004
+        mirrored = torch.rand(len(images), generator=draw) < 0.5 * self.dataset.flip
         return crop(images, shift.to(images.device), mirrored.to(images.device))
 
     def _batch(self, images: Tensor, at: Tensor) -> Batch:

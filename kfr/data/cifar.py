@@ -237,9 +237,8 @@ class _Pixels:
     numpy itself would make arrays of objects, that is of pointers, from a file's bytes.
     """
 
-    array: Bytes
-
-    def __init__(self, *_: object) -> None: ...
+    def __init__(self, *_: object) -> None:
+        self.array: Bytes = np.empty(0, np.uint8)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, by_column, raw = state

@@ -176,7 +176,8 @@ class _Order:
     def lower_minus_higher(self, mass: Tensor) -> Tensor:
         """Sum the mass at smaller angles less that at larger ones, `[B, B]`."""
         sums = functional.pad(mass.gather(1, self.order).cumsum(1), (1, 0))
-        apart = sums.gather(1, self.begin) + sums.gather(1, self.end) - sums[:, -1:]
+        apart = sums.gather(1, self.begin)
+        apart.add_(sums.gather(1, self.end)).sub_(sums[:, -1:])
         placed = torch.empty_like(apart).scatter_(1, self.order, apart)
         return placed.masked_fill_(self.nowhere, 0)
 
