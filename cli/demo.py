@@ -16,7 +16,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the two runs go.")] = Path(
         "runs/demo"
     ),
-    epochs: Annotated[int, typer.Option(min=1)] = 8,
+    epochs: Annotated[int, typer.Option(min=1)] = 7,
     device: options.Device = None,
     settings: options.Settings = None,
     json: options.Json = False,
@@ -35,7 +35,7 @@ def demo(
     for title, objective in objectives.items():
         folder = out / ("with-qtr" if "QTR" in title else "cross-entropy")
         values = {
-            "dataset": "shapes",
+            "dataset": "shapes,train=10000",
             "hierarchy": "wordnet",
             "objective": objective,
             "epochs": epochs,
@@ -49,15 +49,17 @@ def demo(
         show_json({str(f): report.model_dump() for f, report in reports.values()})
         return
     rows = [
-        (title, *(report.metrics[name] for name in SHOWN), str(folder))
-        for title, (folder, report) in reports.items()
+        (title, *(report.metrics[name] for name in SHOWN))
+        for title, (_, report) in reports.items()
     ]
-    show_table(("objective", *SHOWN, "run"), rows, "shapes: what the knowledge did")
+    show_table(("objective", *SHOWN), rows, "shapes: what the knowledge did")
+    for title, (folder, _) in reports.items():
+        typer.echo(f"  {title}: {folder}")
     typer.echo(
         "accuracy: larger is better. mistake_severity (mean distance of the mistakes\n"
         "in the tree) and hier_dist@5 (of the five best guesses): smaller is better.\n"
         "\nnext:\n"
         f"  kfr evaluate {out}/with-qtr\n"
-        "  kfr inspect distances --source wordnet --dataset shapes --label square\n"
+        "  kfr inspect distances --source wordnet --dataset shapes --label circle\n"
         "  kfr train --dataset imagefolder --data-root IMAGES --hierarchy TREE.txt"
     )

@@ -4,24 +4,29 @@
     mammal  "domestic cat"      # a name with spaces in it is quoted
 
 Fields stand apart by white space; where the first pair has a tab, by tabs only, so that
-names may have spaces; in a `.csv` by commas; or by whatever `separator` says.
+names may have spaces; in a `.csv` by commas; or by whatever `separator` says. What is
+in quotes is one field, whatever separators and `#` it has.
 """
 
 import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from kfr.errors import CycleError, HierarchyError, MissingError
+from kfr.files import read_text
 from kfr.hierarchy import Hierarchy
 
 Edge = tuple[str, str]  # (parent, child)
 
 _NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": None}
-_COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
+_COMMENT = re.compile(r'((?<![^\s,;|])"(?:[^"\\]|\\.)*")|(?:^|(?<=\s))#.*')
 _FIELD = re.compile(r'"((?:[^"\\]|\\.)*)"(?!\S)|([^\s"]\S*)')
-_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_CELL = r' *"((?:[^"\\]|\\.|"")*)" *{0}|(.*?){0}'  # up to the separator
+_MOST = 20  # lines of a cycle named
 
 log = logging.getLogger("kfr")
 
@@ -30,7 +35,7 @@ def load(
     path: Path | None,
     *,
     order: Literal["parent-child", "child-parent"] = "parent-child",
-    separator: str = "auto",
+    separator: Annotated[str, Field(min_length=1)] = "auto",
     break_cycles: bool = False,
 ) -> Hierarchy:
     """Read a parent-child file, or a `child parent` one where `order` says so.
@@ -43,25 +48,23 @@ def load(
     """
     if path is None or not path.is_file():
         raise MissingError(f"the source 'text' needs a file; there is none at {path}")
+    child_first = order == "child-parent"
+    if plain_file := plain.load(path, _mark(path, separator), child_first=child_first):
+        return plain_file
     edges: dict[Edge, int] = {}
     for number, (first, second) in _pairs(path, separator):
-        edge = (first, second) if order == "parent-child" else (second, first)
+        edge = (second, first) if child_first else (first, second)
         edges.setdefault(edge, number)
-    if not edges:
-        raise HierarchyError(f"{path}: there is no `parent child` pair in it")
-    while True:
+    while edges:
         try:
             return Hierarchy.from_pairs(edges)
         except CycleError as error:
             last = _last_edge(error.cycle, edges)
             if not break_cycles:
-                lines = sorted(edges[edge] for edge in _edges_of(error.cycle))
-                others = ", ".join(map(str, lines[:-1]))
-                where = f"{path}:{edges[last]}: "
-                raise CycleError(
-                    error.cycle, where + (f"with lines {others}, " if others else "")
-                ) from None
+                where = f"{path}:{_with_lines(error.cycle, edges)}"
+                raise CycleError(error.cycle, where) from None
             log.warning("%s:%d: left out %s -> %s", path, edges.pop(last), *last[::-1])
+    raise HierarchyError(f"{path}: there is no `parent child` pair in it")
 
 
 def _edges_of(cycle: list[str]) -> list[Edge]:
@@ -73,19 +76,20 @@ def _last_edge(cycle: list[str], edges: dict[Edge, int]) -> Edge:
     return max(_edges_of(cycle), key=edges.__getitem__)
 
 
+def _with_lines(cycle: list[str], edges: dict[Edge, int]) -> str:
+    *others, last = sorted(edges[edge] for edge in _edges_of(cycle))
+    shown = [*map(str, others[:_MOST]), *(["..."] if len(others) > _MOST else [])]
+    return f"{last}: with lines {', '.join(shown)}, " if others else f"{last}: "
+
+
 def _pairs(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, str]]]:
     """Yield (line number, the two fields)."""
-    text = _decoded(path)
-    mark: str | None = None if separator == "auto" else _NAMED.get(separator, separator)
-    if separator == "auto" and path.suffix.lower() == ".csv":
-        mark = ","
-    undecided = separator == "auto" and mark is None
+    text = read_text(path, HierarchyError)
+    mark = _mark(path, separator)
     for number, line in enumerate(text.split("\n"), 1):
-        content = _COMMENT.sub("", line).strip("\r ")
+        content = _COMMENT.sub(r"\1", line).strip("\r ")
         if not content.strip():
             continue
-        if undecided:
-            mark, undecided = "\t" if "\t" in content.strip() else None, False
         fields = _fields(content, mark)
         if len(fields) != 2 or not all(fields):  # noqa: PLR2004
             raise HierarchyError(
@@ -96,41 +100,32 @@ def _pairs(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, str]]]:
         yield number, (fields[0], fields[1])
 
 
+def _mark(path: Path, separator: str) -> str | None:
+    """Return what stands between fields; None is any white space."""
+    if separator != "auto":
+        return _NAMED.get(separator, separator)
+    if path.suffix.lower() == ".csv":
+        return ","
+    with path.open("rb") as file:
+        for line in file:
+            content = _COMMENT.sub(r"\1", line.decode(errors="replace")).strip("\ufeff\r\n ")
+            if content.strip():
+                return "\t" if "\t" in content.strip() else None
+    return None
+
+
 def _fields(content: str, mark: str | None) -> list[str]:
     if mark is None:
         found = list(_FIELD.finditer(content))
         whole = not _FIELD.sub("", content).strip()
         fields = [m[2] if m[1] is None else _unescaped(m[1]) for m in found]
         return fields if whole else [content]
-    split = [field.strip() for field in content.split(mark)]
-    return [_unescaped(f[1:-1]) if _quoted(f) else f for f in split]
-
-
-def _quoted(field: str) -> bool:
-    return len(field) > 1 and field[0] == field[-1] == '"'
+    cells = list(re.finditer(_CELL.format(re.escape(mark)), content + mark))
+    bare = [c[2].strip() for c in cells if c[1] is None]
+    if any(field.startswith('"') and field.count('"') % 2 for field in bare):
+        return [content]  # a quote that nothing closes
+    return [c[2].strip() if c[1] is None else _unescaped(c[1]) for c in cells]
 
 
 def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text).strip()
-
-
-def _decoded(path: Path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark."""
-    data = path.read_bytes()
-    if data.startswith(_BOMS):
-        raise HierarchyError(f"{path}:1: byte 0: UTF-16; save the file as UTF-8")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise HierarchyError(
-            f"{path}:{line}: byte {error.start} (0x{data[error.start]:02x}) is not "
-            "UTF-8; save the file as UTF-8"
-        ) from None
-    if "\0" in text:
-        at = data.index(b"\0")
-        line = data.count(b"\n", 0, at) + 1
-        raise HierarchyError(
-            f"{path}:{line}: byte {at} is NUL; this is not a text file"
-        )
-    return text
+    return re.sub(r'\\(.)|"(")', r"\1\2", text).strip()

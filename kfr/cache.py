@@ -5,11 +5,13 @@ settings and the format version - so it is never stale. Several processes may as
 the same entry at once: one builds, the others wait for it.
 """
 
+import functools
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
@@ -17,10 +19,11 @@ from filelock import FileLock
 
 from kfr import plugins
 from kfr.errors import DataError
+from kfr.hierarchy import Hierarchy
 from kfr.knowledge import FORMAT, AnyPlugin, Knowledge, build_knowledge
 from kfr.knowledge import load_knowledge as load_file
 from kfr.knowledge import save_knowledge as save_file
-from kfr.mapping import resolve
+from kfr.mapping import LabelMapping, bundled_names, resolve
 from kfr.sources import Source
 
 log = logging.getLogger("kfr")
@@ -63,9 +66,7 @@ def described(path: Path) -> dict[str, object]:
 def cached(key: str, build: Callable[[], Knowledge]) -> Knowledge:
     """Return the entry called `key`, built first if it is not there or is damaged."""
     path = cache_folder() / "knowledge" / f"{key}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The lock is the operating system's: it falls when a process that holds it dies.
-    with FileLock(path.with_suffix(".lock")):
+    with _locked(path.with_suffix(".lock")):
         if path.exists():
             try:
                 return load_file(path)
@@ -74,6 +75,24 @@ def cached(key: str, build: Callable[[], Knowledge]) -> Knowledge:
         knowledge = build()
         save_file(knowledge, path)
     return knowledge
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    # The lock is the operating system's: it falls when a process that holds it dies.
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise DataError(
+            f"cannot use the cache {path.parent}: {error.strerror or error}; set "
+            "KFR_CACHE to a folder that can be written"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def known(
@@ -96,11 +115,10 @@ def known(
     Raises:
         KfrError: whatever reading, mapping or measuring finds wrong.
     """
+    read = functools.cache(source.load)
 
     def build() -> Knowledge:
-        hierarchy = source.load()
-        if add_root and len(hierarchy.roots) > 1:
-            hierarchy = hierarchy.with_root("root")
+        hierarchy = rooted(read()) if add_root else read()
         classes = labels or [hierarchy.nodes[i] for i in hierarchy.leaves.tolist()]
         return build_knowledge(
             hierarchy,
@@ -112,7 +130,7 @@ def known(
 
     parts = [
         FORMAT,
-        source.content(),
+        source.content() or [str(source), _content(read())],
         dataset,
         labels,
         _mapping_content(dataset, mapping),
@@ -125,10 +143,25 @@ def known(
     return cached(key, build) if cache else build()
 
 
+def rooted(hierarchy: Hierarchy) -> Hierarchy:
+    """Return the graph with several roots joined under one; else as it is."""
+    if len(hierarchy.roots) < 2:  # noqa: PLR2004
+        return hierarchy
+    name = "root"
+    while name in hierarchy.nodes.index:
+        name = f"({name})"
+    return hierarchy.with_root(name)
+
+
+def _content(hierarchy: Hierarchy) -> str:
+    """Return a text that changes with everything that an entry keeps of a graph."""
+    texts = (hierarchy.nodes, hierarchy.names, hierarchy.glosses)
+    content = [hierarchy.fingerprint, *(list(strings or ()) for strings in texts)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
 def _mapping_content(dataset: str, mapping: str | None) -> str:
     """Return a text that changes with what the labels would be taken to mean."""
-    from kfr.mapping import LabelMapping, bundled_names
-
     if mapping and mapping != "index":
         path = Path(mapping)
         return path.read_text("latin-1") if path.is_file() else mapping

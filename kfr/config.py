@@ -24,8 +24,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticUndefined
 
 from kfr.errors import KfrError, MissingError, UsageError, suggest
+from kfr.files import read_text, write_whole
 from kfr.plugins import Plugin
 
 Values = dict[str, Any]
@@ -34,15 +36,14 @@ Plugins = Annotated[
     BeforeValidator(lambda v: [v] if isinstance(v, (str, Mapping)) else v),
 ]
 KNOWLEDGE = (
-    "hierarchy",
-    "dataset",
-    "data_root",
-    "mapping",
-    "weighting",
-    "transform",
-    "distance",
-    "add_root",
+    *("hierarchy", "dataset", "data_root", "mapping"),
+    *("weighting", "transform", "distance", "add_root"),
 )
+PLUGGABLE = (
+    *("hierarchy", "dataset", "weighting", "transform", "distance"),
+    *("backbone", "head", "objective"),
+)
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ConfigError(KfrError):
@@ -52,7 +53,7 @@ class ConfigError(KfrError):
 class Phase(BaseModel):
     """A stretch of training under one set of objectives; None: as the run says."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _STRICT
 
     epochs: PositiveInt
     objective: Plugins | None = None
@@ -63,7 +64,7 @@ class Phase(BaseModel):
 class RunConfig(BaseModel):
     """Everything a run depends on. `objective` terms add up."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _STRICT
 
     dataset: Plugin
     hierarchy: str
@@ -98,7 +99,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _patience_needs_validation(self) -> Self:
         if self.patience and not self.validation:
-            return self.model_copy(update={"validation": 0.1})
+            self.__dict__["validation"] = 0.1  # frozen only from here on
         return self
 
     @property
@@ -133,11 +134,11 @@ def read_toml(path: Path) -> Values:
         MissingError: it is not there.
         ConfigError: it is not TOML, or has keys that no run has.
     """
+    if not path.exists():
+        raise MissingError(f"there is no configuration file {path}")
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise MissingError(f"there is no configuration file {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_text(path, ConfigError))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from None
     for key in values:
         _known(key, f"{path}: ")
@@ -149,8 +150,6 @@ def read_toml(path: Path) -> Values:
 
 def write_toml(values: Values, path: Path) -> None:
     """Write part of a configuration."""
-    from kfr.files import write_whole
-
     lines = [f"{k} = {_toml(v)}" for k, v in values.items() if v is not None]
     write_whole(path, "\n".join(["# defaults of the kfr command", *lines, ""]))
 
@@ -159,7 +158,7 @@ def environment() -> Values:
     """Return what `KFR_...` variables say about a run."""
     fields = RunConfig.model_fields
     named = {name: os.environ.get(f"KFR_{name.upper()}") for name in fields}
-    return {name: value for name, value in named.items() if value}
+    return {name: _flag_or_list(text) for name, text in named.items() if text}
 
 
 def layered(*layers: Values) -> Values:
@@ -248,22 +247,26 @@ def _known(key: str, where: str, kind: type[KfrError] = ConfigError) -> None:
 def _set_option(
     values: Values, key: str, rest: list[str], value: str, flagged: bool
 ) -> Any:
-    default = RunConfig.model_fields[key].default
-    present = values.get(key, default)
+    where = f"--set {key}.{'.'.join(rest)}"
+    present = values.get(key, RunConfig.model_fields[key].default)
     several = isinstance(present, (list, tuple))
+    if key not in PLUGGABLE or not present:
+        raise UsageError(f"{where}: {key} has no options")
+    if present is PydanticUndefined:
+        raise UsageError(f"{where}: no {key} is given whose option that could be")
     names = [Plugin.parse(p) for p in (present if several else [present])]
-    *named, option = rest
-    target = named[0] if named else names[0].name
+    target = ".".join(rest[:-1]) or names[0].name
     there = [p.name for p in names]
-    if target not in there or len(named) > 1:
+    if target not in there:
         raise UsageError(
-            f"--set {key}.{'.'.join(rest)}: {key} has no {target!r}"
-            f"{suggest(target, there)}; it has {', '.join(there)}"
+            f"{where}: {key} has no {target!r}{suggest(target, there)}; "
+            f"it has {', '.join(there)}"
         )
     changed = [
-        _with(p, option, value, flagged) if p.name == target else p for p in names
+        _with(p, rest[-1], value, flagged) if p.name == target else p for p in names
     ]
-    return changed if several else changed[0]
+    one = str(changed[0]) if key == "hierarchy" else changed[0]
+    return changed if several else one
 
 
 def _with(plugin: Plugin, option: str, value: str, flagged: bool) -> Plugin:
@@ -280,14 +283,18 @@ def _parsed(text: str) -> Any:
         return text.strip()
 
 
+def _flag_or_list(text: str) -> Any:
+    value = _parsed(text)  # numbers and names pydantic reads itself
+    return value if isinstance(value, (bool, list)) else text
+
+
 def _toml(value: Any) -> str:
     if isinstance(value, Plugin):
-        if not any("," in str(v) for v in value.options.values()):
-            return json.dumps(str(value))
-        options = ", ".join(f"{k} = {_toml(v)}" for k, v in value.options.items())
-        return f"{{ name = {json.dumps(value.name)}, options = {{ {options} }} }}"
+        return _toml(value.written())
+    if isinstance(value, Mapping):
+        pairs = [f"{k} = {_toml(v)}" for k, v in value.items() if v is not None]
+        return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, Path):
-        return json.dumps(str(value))
-    return json.dumps(value)
+    text = str(value) if isinstance(value, Path) else value
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,11 +1,13 @@
 """What commands take for granted: `./kfr.toml`, and the last build."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from kfr.cache import cache_folder
 from kfr.config import KNOWLEDGE, Values, layered, read_toml, write_toml
 from kfr.errors import KfrError
+from kfr.sources import Source
 
 PROJECT = Path("kfr.toml")
 
@@ -50,5 +52,5 @@ def _last() -> Path:
 
 
 def _absolute(hierarchy: str) -> str:
-    path = Path(hierarchy)
-    return str(path.absolute()) if path.exists() else hierarchy
+    source = Source.parse(hierarchy)
+    return str(replace(source, path=source.path and source.path.absolute()))

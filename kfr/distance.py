@@ -3,16 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Literal, NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from pydantic import Field
 
 from kfr.errors import HierarchyError, listed
 from kfr.hierarchy import Hierarchy, Indices
+from kfr.rules import Dag, part
+from kfr.tree_distances import TreeDistances, tree_distances
+from kfr.undirected import cheapest_ways
 from kfr.weights import EdgeWeights, Transform, check_transform, check_weights
 
 Matrix = NDArray[np.float64]
+Climb = tuple[Indices, Matrix]  # classes, and what it costs each of them
+
+_CELLS = 1 << 22  # of a matrix worked on at once
 
 
 class Distances(Protocol):
@@ -34,7 +41,7 @@ class Distances(Protocol):
 class DistanceMatrix:
     """All distances of C classes, dense."""
 
-    values: Matrix  # [C, C]
+    values: Matrix  # [C, C]; float32 if they are many
 
     def __len__(self) -> int:
         return len(self.values)
@@ -42,7 +49,7 @@ class DistanceMatrix:
     def between(self, a: ArrayLike, b: ArrayLike) -> Matrix:
         """Return the distances of the classes `a` to the classes `b`."""
         block: Matrix = self.values[np.ix_(np.atleast_1d(a), np.atleast_1d(b))]
-        return block
+        return block.astype(np.float64, copy=False)
 
 
 def path(
@@ -51,26 +58,63 @@ def path(
     weights: EdgeWeights,
     transform: Transform,
     *,
-    dag: Literal["lca"] = "lca",
-) -> DistanceMatrix:
+    dag: Dag = "lca",
+    allow_zero: bool = False,
+    memory_limit: Annotated[float, Field(gt=0)] = 2.0,
+) -> DistanceMatrix | TreeDistances:
     """f_e of the sum of edge weights on the path between two classes (KFR, eq. 1).
 
-    `dag` says which path, where nodes have several parents: `lca` is the cheapest
-    that climbs to a common ancestor and goes down again.
+    `dag` says which path, where nodes have several parents. `lca`: the cheapest that
+    climbs to a common ancestor and goes down again. `undirected`: the cheapest of all,
+    which may pass a common descendant. `tree`: the one in `kfr.mintree`. Weights may be
+    0 with `allow_zero`. Where a matrix would take more than `memory_limit` GiB, none is
+    made for a tree, and one of float32 else.
 
     Raises:
         HierarchyError: a weight is not positive, f_e does not increase from 0, or two
             classes have no common ancestor.
     """
-    del dag  # one rule so far
-    totals = cheapest_climbs(hierarchy, nodes, check_weights(weights, hierarchy))
-    _check_connected(totals, hierarchy, nodes)
+    weights = check_weights(weights, hierarchy, allow_zero=allow_zero)
+    graph, at, edges = part(hierarchy, nodes, dag)
+    large = 8 * len(at) ** 2 > memory_limit * 2**30
+    if large and graph.is_tree:
+        return tree_distances(graph, at, weights[edges], transform)
+    ways = cheapest_ways if dag == "undirected" else cheapest_climbs
+    try:
+        totals = ways(graph, at, weights[edges], np.float32 if large else np.float64)
+    except MemoryError:
+        raise HierarchyError(
+            f"the distances of {len(at)} classes take {4 * len(at) ** 2 / 2**30:.0f} "
+            "GiB, which are not there; path,dag=tree needs no table of all pairs"
+        ) from None
+    check_connected(totals, graph, at)
+    return DistanceMatrix(applied(transform, totals))
+
+
+def applied(transform: Transform, totals: Matrix) -> Matrix:
+    """Replace totals `[C, C]` by what f_e makes of them, and return them.
+
+    Raises:
+        HierarchyError: f_e does not increase from 0.
+    """
     transform = check_transform(transform, float(totals.max(initial=0.0)))
-    return DistanceMatrix(np.ascontiguousarray(transform(totals), np.float64))
+    for rows in blocks(len(totals), len(totals)):
+        totals[rows] = transform(totals[rows])
+    return totals
+
+
+def blocks(height: int, width: int) -> Iterator[slice]:
+    """Yield some rows at a time of a matrix, so that what is made of them is small."""
+    step = max(1, _CELLS // max(1, width))
+    for start in range(0, height, step):
+        yield slice(start, min(start + step, height))
 
 
 def cheapest_climbs(
-    hierarchy: Hierarchy, nodes: Indices, weights: EdgeWeights
+    hierarchy: Hierarchy,
+    nodes: Indices,
+    weights: EdgeWeights,
+    dtype: DTypeLike = np.float64,
 ) -> Matrix:
     """Return the cheapest way from class to class over a common ancestor, `[C, C]`.
 
@@ -78,12 +122,19 @@ def cheapest_climbs(
     its children, and no cheaper, cannot be on a cheapest way and is passed over: what
     is left costs about as many steps as the matrix has cells.
     """
-    totals = np.full((len(nodes), len(nodes)), np.inf)
+    totals = np.full((len(nodes), len(nodes)), np.inf, dtype)
     for below, climb in climbs(hierarchy, nodes, weights):
-        rows = np.ix_(below, below)
-        totals[rows] = np.minimum(totals[rows], climb[:, None] + climb)
+        lower(totals, below, climb)
     np.fill_diagonal(totals, 0.0)
     return totals
+
+
+def lower(totals: Matrix, below: Indices, climb: Matrix, extra: float = 0.0) -> None:
+    """Let the classes `below` a node meet there, where that is cheaper."""
+    for rows in blocks(len(below), len(below)):
+        cells = np.ix_(below[rows], below)
+        over = (climb[rows, None] + climb) + extra
+        totals[cells] = np.minimum(totals[cells], over)
 
 
 def climbs(
@@ -93,9 +144,22 @@ def climbs(
 
     Two classes may share a node: then they are 0 apart.
     """
+    for _, parts, (below, climb) in meetings(hierarchy, nodes, weights):
+        if len(parts) > 1 and not _is_one_of(parts, below, climb):
+            yield below, climb
+
+
+def meetings(
+    hierarchy: Hierarchy, nodes: Indices, weights: EdgeWeights
+) -> Iterator[tuple[int, list[Climb], Climb]]:
+    """Yield each node above classes, from below, and what climbs to it.
+
+    First for each of its children, and each class that it is, the classes that come
+    from there and what climbing to the node costs them; then for all together.
+    """
     offsets, parents = hierarchy.offsets.tolist(), hierarchy.parents.tolist()
     cost = weights.tolist()
-    reached: dict[int, list[tuple[Indices, Matrix]]] = {}
+    reached: dict[int, list[Climb]] = {}
     for k, node in enumerate(nodes.tolist()):
         reached.setdefault(node, []).append((np.array([k]), np.zeros(1)))
     for node in hierarchy.order[::-1].tolist():
@@ -103,8 +167,7 @@ def climbs(
         if parts is None:
             continue
         below, climb = _merged(parts)
-        if len(parts) > 1 and not _is_one_of(parts, below, climb):
-            yield below, climb
+        yield node, parts, (below, climb)
         for edge in range(offsets[node], offsets[node + 1]):
             reached.setdefault(parents[edge], []).append((below, climb + cost[edge]))
 
@@ -163,7 +226,7 @@ def _walk(climb: dict[int, tuple[float, int]], top: int) -> list[int]:
     return way
 
 
-def _merged(parts: list[tuple[Indices, Matrix]]) -> tuple[Indices, Matrix]:
+def _merged(parts: list[Climb]) -> Climb:
     """Join what the children reach; a class reached twice keeps its cheapest climb."""
     if len(parts) == 1:
         return parts[0]
@@ -176,13 +239,12 @@ def _merged(parts: list[tuple[Indices, Matrix]]) -> tuple[Indices, Matrix]:
     return below[first], climb[first]
 
 
-def _is_one_of(
-    parts: list[tuple[Indices, Matrix]], below: Indices, climb: Matrix
-) -> bool:
+def _is_one_of(parts: list[Climb], below: Indices, climb: Matrix) -> bool:
     return any(len(b) == len(below) and (c == climb).all() for b, c in parts)
 
 
-def _check_connected(totals: Matrix, hierarchy: Hierarchy, nodes: Indices) -> None:
+def check_connected(totals: Matrix, hierarchy: Hierarchy, nodes: Indices) -> None:
+    """Raise a HierarchyError that names two classes with an infinite total."""
     apart = np.argwhere(~np.isfinite(totals))
     if len(apart):
         a, b = (hierarchy.nodes[nodes[k]] for k in apart[0])

@@ -6,6 +6,9 @@ Each class knows the exit code with which the command line ends.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
+
+_SHOWN = 20  # of a longer list; it is a message, not a file
 
 
 class KfrError(Exception):
@@ -33,7 +36,9 @@ class CycleError(HierarchyError):
 
     def __init__(self, cycle: list[str], where: str = "") -> None:
         self.cycle = cycle
-        loop = " -> ".join([*cycle, cycle[0]])
+        left_out = len(cycle) - _SHOWN
+        shown = [*cycle[:_SHOWN], f"({left_out} more)"] if left_out > 0 else cycle
+        loop = " -> ".join([*shown, cycle[0]])
         super().__init__(
             f"{where}{cycle[0]!r} is its own ancestor: {loop}; "
             "remove one of these edges, or pass --break-cycles"
@@ -66,7 +71,15 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def listed(problems: list[str], most: int = 20) -> str:
-    """Join problems as indented lines, the first `most` of them."""
-    rest = [f"... and {len(problems) - most} more"] if len(problems) > most else []
-    return "".join(f"\n  {line}" for line in [*problems[:most], *rest])
+def listed(
+    problems: Iterable[str], most: int = _SHOWN, *, count: int | None = None
+) -> str:
+    """Join problems as indented lines, the first `most` of them.
+
+    With their `count` given, the others are never worked out: a suggestion is slow.
+    """
+    if count is None:
+        problems = list(problems)
+        count = len(problems)
+    rest = [f"... and {count - most} more"] if count > most else []
+    return "".join(f"\n  {line}" for line in [*islice(problems, most), *rest])

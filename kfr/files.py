@@ -13,9 +13,18 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from kfr.errors import DataError
+from kfr.errors import DataError, KfrError
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+_NOT_OURS = (
+    KeyError,
+    MemoryError,
+    RecursionError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
@@ -38,10 +47,39 @@ def write_whole(path: Path, data: bytes | str) -> None:
         draft.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise DataError(f"cannot write {path}: {reason}{_free(path.parent)}") from error
+    finally:
+        if draft is not None:
+            draft.unlink(missing_ok=True)  # there only if something went wrong
+
+
+def read_text(path: Path, refusal: type[KfrError] = DataError) -> str:
+    """Return the text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        KfrError: a `refusal`, with `path:line` and the byte that is no text.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise refusal(f"cannot read {path}: {error.strerror or error}") from None
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise refusal(f"{path}:1: byte 0: UTF-16; save the file as UTF-8")
+    try:
+        text = data.decode().removeprefix("﻿")
+    except UnicodeDecodeError as error:
+        at = error.start
+        line = data.count(b"\n", 0, at) + 1
+        raise refusal(
+            f"{path}:{line}: byte {at} (0x{data[at]:02x}) is not UTF-8; "
+            "save the file as UTF-8"
+        ) from None
+    if "\0" in text:
+        at = data.index(b"\0")
+        line = data.count(b"\n", 0, at) + 1
+        raise refusal(f"{path}:{line}: byte {at} is NUL; this is not a text file")
+    return text
 
 
 def save_arrays(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
@@ -66,7 +104,7 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, 
         sound = notes["sha256"] == _digest(arrays, notes["about"])
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, MemoryError, SafetensorError) as error:
+    except _NOT_OURS as error:
         raise DataError(f"{path} is damaged or not a file of kfr's: {error}") from error
     if not sound:
         raise DataError(f"{path} is damaged: its checksum does not match")

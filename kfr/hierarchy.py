@@ -9,12 +9,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from kfr import arrays, levels
+from kfr.arrays import grouped, mixed, rows, starts
 from kfr.cycles import shortest_cycle
 from kfr.errors import CycleError, HierarchyError, listed, suggest
 from kfr.strings import Strings
 
 Node = str
-Indices = NDArray[np.int64]
+Indices = arrays.Indices
 
 _FEW = 20_000  # looking for a close match among more names takes seconds
 
@@ -61,10 +63,8 @@ class Hierarchy:
         glosses: Strings | None = None,
     ) -> Self:
         """Build from edges given by position, `[E]` each; a node keeps their order."""
-        sort = np.argsort(child, kind="stable")
-        counts = np.bincount(child, minlength=len(nodes))
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return cls(nodes, offsets, parent[sort], names, glosses)
+        offsets = starts(np.bincount(child, minlength=len(nodes)))
+        return cls(nodes, offsets, parent[grouped(child)], names, glosses)
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -72,29 +72,26 @@ class Hierarchy:
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
-    @cached_property
+    @property
     def order(self) -> Indices:
         """All nodes, every parent before its children, `[N]`."""
-        waiting = np.diff(self.offsets).tolist()
-        starts, below = (array.tolist() for array in self.children)
-        order = [i for i, count in enumerate(waiting) if not count]
-        for node in order:
-            for child in below[starts[node] : starts[node + 1]]:
-                waiting[child] -= 1
-                if not waiting[child]:
-                    order.append(child)
-        if len(order) < len(self):
-            stuck = np.flatnonzero(waiting).tolist()
-            cycle = shortest_cycle(stuck, self.parents_of)
-            raise CycleError([self.nodes[i] for i in cycle])
-        return np.array(order, np.int64)
+        return self.walk.order
 
     @cached_property
+    def walk(self) -> levels.Walk:
+        """The nodes in an order in which every parent comes before its children."""
+        walk = levels.walk(self.offsets, self.parents, self.children)
+        if len(walk.order) < len(self):
+            stuck = np.setdiff1d(np.arange(len(self)), walk.order).tolist()
+            cycle = shortest_cycle(stuck, self.parents_of)
+            raise CycleError([self.nodes[i] for i in cycle])
+        return walk
+
+    @property
     def children(self) -> tuple[Indices, Indices]:
         """The same graph downwards: offsets `[N + 1]` and children `[E]`."""
-        counts = np.bincount(self.parents, minlength=len(self))
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return offsets, self.child[np.argsort(self.parents, kind="stable")]
+        offsets = starts(np.bincount(self.parents, minlength=len(self)))
+        return offsets, self.child[grouped(self.parents)]
 
     @property
     def child(self) -> Indices:
@@ -117,32 +114,33 @@ class Hierarchy:
         """Nodes without a child."""
         return np.flatnonzero(np.bincount(self.parents, minlength=len(self)) == 0)
 
+    @property
+    def is_tree(self) -> bool:
+        """Whether there is one root, and one parent to every other node."""
+        return len(self.roots) == 1 and len(self.parents) == len(self) - 1
+
     @cached_property
     def depth(self) -> Indices:
         """Fewest steps from each node up to a root, `[N]`."""
-        depth = [0] * len(self)
-        for node in self.order.tolist():
-            above = self.parents_of(node)
-            depth[node] = min((depth[p] for p in above), default=-1) + 1
-        return np.array(depth, np.int64)
+        zeros, ones = np.zeros(len(self), np.int64), np.ones_like(self.parents)
+        return levels.from_above(self.walk, zeros, ones, np.minimum)
+
+    @cached_property
+    def longest_depth(self) -> Indices:
+        """Most steps from each node up to a root, `[N]`."""
+        return levels.level_of(self.walk)
 
     @cached_property
     def height(self) -> Indices:
         """Most steps from each node down to a leaf, `[N]`."""
-        height = [0] * len(self)
-        for node in self.order[::-1].tolist():
-            for parent in self.parents_of(node):
-                height[parent] = max(height[parent], height[node] + 1)
-        return np.array(height, np.int64)
+        zeros, ones = np.zeros(len(self), np.int64), np.ones_like(self.parents)
+        return levels.from_below(self.walk, zeros, ones, np.maximum)
 
     @cached_property
     def paths(self) -> NDArray[np.float64]:
         """How many ways lead from each node up to a root, `[N]`."""
-        ways = [0.0] * len(self)
-        for node in self.order.tolist():
-            above = self.parents_of(node)
-            ways[node] = sum(ways[p] for p in above) if above else 1.0
-        return np.array(ways)
+        ones, zeros = np.ones(len(self)), np.zeros(len(self.parents))
+        return levels.from_above(self.walk, ones, zeros, np.add)
 
     def parents_of(self, node: int) -> list[int]:
         """Return the positions of a node's parents."""
@@ -157,15 +155,15 @@ class Hierarchy:
         Raises:
             HierarchyError: some are not in the graph.
         """
-        index = self.nodes.index
-        missing = [node for node in nodes if node not in index]
-        if missing:
-            problems = [f"{node!r}{self.nearest_name(node)}" for node in missing[:20]]
+        at = self.nodes.find(nodes)
+        if at.min(initial=0) < 0:
+            missing = [nodes[i] for i in np.flatnonzero(at < 0).tolist()]
+            problems = (f"{node!r}{self.nearest_name(node)}" for node in missing)
             raise HierarchyError(
                 f"{len(missing)} of the {len(nodes)} nodes asked for are not in the "
-                f"hierarchy:{listed(problems + missing[20:])}"
+                f"hierarchy:{listed(problems, count=len(missing))}"
             )
-        return np.array([index[node] for node in nodes], np.int64)
+        return at
 
     def name(self, node: int) -> str:
         """Return what people call a node, or its id where it has no name."""
@@ -201,27 +199,45 @@ class Hierarchy:
         """Return `nodes` and all their ancestors, in the graph's order."""
         seen = np.zeros(len(self), bool)
         front = np.unique(nodes)
-        while len(front):
+        for _ in range(levels.MOST):
             seen[front] = True
-            counts = self.offsets[front + 1] - self.offsets[front]
-            skip = np.cumsum(counts) - counts
-            at = np.arange(counts.sum()) + np.repeat(self.offsets[front] - skip, counts)
-            front = np.unique(self.parents[at])
+            front = np.unique(self.parents[rows(self.offsets, front)])
             front = front[~seen[front]]
-        return np.flatnonzero(seen)
+            if not len(front):
+                return np.flatnonzero(seen)
+        return self._above(seen, front.tolist())
+
+    def _above(self, seen: NDArray[np.bool_], front: list[int]) -> Indices:
+        offsets, parents = self.offsets.tolist(), self.parents.tolist()
+        known = seen.tolist()
+        while front:
+            node = front.pop()
+            if not known[node]:
+                known[node] = True
+                front += parents[offsets[node] : offsets[node + 1]]
+        return np.flatnonzero(known)
 
     def prune(self, nodes: Indices) -> Self:
         """Return the part that `nodes` need: themselves and their ancestors."""
-        kept = self.above(nodes)
-        place = np.full(len(self), -1)
-        place[kept] = np.arange(len(kept))
-        edge = place[self.child] >= 0
+        return self.part(self.above(nodes))[0]
+
+    def part(self, kept: Indices) -> tuple[Self, Indices]:
+        """Return the graph of the nodes `kept`, ascending, and its edges' positions."""
+        inside = np.zeros(len(self), bool)
+        inside[kept] = True
+        edges = np.flatnonzero(inside[self.child] & inside[self.parents])
+        return self.keeping(kept, edges), edges
+
+    def keeping(self, nodes: Indices, edges: Indices) -> Self:
+        """Return the graph of some nodes and edges between them, both ascending."""
+        place = np.empty(len(self), np.int64)
+        place[nodes] = np.arange(len(nodes))
         return self.from_edges(
-            self.nodes.take(kept),
-            place[self.child[edge]],
-            place[self.parents[edge]],
-            self.names and self.names.take(kept),
-            self.glosses and self.glosses.take(kept),
+            self.nodes.take(nodes),
+            place[self.child[edges]],
+            place[self.parents[edges]],
+            self.names and self.names.take(nodes),
+            self.glosses and self.glosses.take(nodes),
         )
 
     def with_root(self, root: Node) -> Self:
@@ -244,6 +260,9 @@ class Hierarchy:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of nodes and edges, whatever their order; names do not count."""
-        lines = sorted(f"{parent}\t{child}" for parent, child in self.edges)
-        lines += sorted(self.nodes)
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        node = self.nodes.hashes
+        edge = mixed(mixed(node[self.parents], 1) ^ node[self.child], 2)
+        digest = hashlib.sha256(f"{len(self)} {len(self.parents)} ".encode())
+        for part in (node, edge):
+            digest.update(np.sort(part).astype("<u8").data)
+        return digest.hexdigest()

@@ -2,27 +2,32 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from kfr import plugins
 from kfr.distance import DistanceMatrix, Distances
-from kfr.errors import DataError
-from kfr.files import load_arrays, save_arrays
+from kfr.errors import DataError, PluginError, listed
+from kfr.files import Arrays, load_arrays, save_arrays
 from kfr.hierarchy import Hierarchy, Indices
 from kfr.mapping import LabelMapping
 from kfr.plugins import Plugin
+from kfr.rules import part
 from kfr.strings import Strings
-from kfr.weights import EdgeWeights
+from kfr.tree_distances import TreeDistances
+from kfr.weights import EdgeWeights, one_to_an_edge
 
-FORMAT = 1  # raise it when a change of code changes what a stored file would hold
+FORMAT = 2  # raise it when a change of code changes what a stored file would hold
 
 AnyPlugin = Plugin | str
+Array = np.ndarray[Any, Any]
+
+log = logging.getLogger("kfr")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,7 @@ class Knowledge:
     weights: EdgeWeights  # [E], of the hierarchy's edges
     distances: Distances
     fingerprint: str  # a digest of everything above and below
-    settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def at(self) -> Indices:
@@ -58,32 +63,67 @@ def build_knowledge(
         HierarchyError: the graph or the weights do not allow distances.
         PluginError: a plug-in is not there, or its options are wrong.
     """
-    pruned = hierarchy.prune(mapping.check(hierarchy))
-    nodes = tuple(mapping.nodes.values())
-    weights = plugins.make("weighting", weighting, pruned)
+    at = mapping.check(hierarchy)
+    pruned, there, edges = part(hierarchy, at)
+    _warn_of_ancestors(pruned, mapping.labels, there)
+    # What is cut away may still count: a common descendant, or how much lies below.
+    chosen = plugins.make("weighting", weighting, hierarchy)
+    weights = one_to_an_edge(chosen, hierarchy)
     f_e = plugins.make("transform", transform)
-    at = pruned.find(nodes)
-    distances = plugins.make("distance", distance, pruned, at, weights, f_e)
+    given = (hierarchy, at, weights, f_e, mapping.labels)
+    distances = plugins.make("distance", distance, *given)
     settings = {
         "dataset": mapping.dataset,
         "distance": plugins.identity("distance", distance),
         "transform": plugins.identity("transform", transform),
         "weighting": plugins.identity("weighting", weighting),
     }
-    content = [FORMAT, settings, pruned.fingerprint, mapping.labels, nodes]
+    labels, nodes = mapping.labels, tuple(mapping.nodes.values())
+    weights = weights[edges]
+    digests = [_digest(array) for array in (weights, *_arrays(distances).values())]
+    content = [FORMAT, settings, pruned.fingerprint, labels, nodes, digests]
     fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return Knowledge(
-        mapping.labels, nodes, pruned, weights, distances, fingerprint, settings
-    )
+    return Knowledge(labels, nodes, pruned, weights, distances, fingerprint, settings)
+
+
+def _arrays(distances: Distances) -> dict[str, Array]:
+    """Return what distances of kfr's own kinds are made of."""
+    if isinstance(distances, TreeDistances):
+        names = ("rank", "climb", "joint")
+        return {f"tree.{name}": getattr(distances, name) for name in names}
+    if isinstance(distances, DistanceMatrix):
+        return {"distances": distances.values}
+    return {}
+
+
+def _digest(values: Array) -> str:
+    """Return a digest that the last digits, which machines differ in, do not change."""
+    most = float(values.max(initial=0)) or 1.0
+    rounded = np.round(values * (1e5 / most)).astype("<i4")
+    return hashlib.sha256(rounded.data).hexdigest()
+
+
+def _warn_of_ancestors(
+    hierarchy: Hierarchy, labels: tuple[str, ...], at: Indices
+) -> None:
+    inner = np.flatnonzero(~np.isin(at, hierarchy.leaves)).tolist()
+    if inner:
+        log.warning(
+            "%d of %d classes are ancestors of others; an image of the lower one is "
+            "one of the upper one, too:%s",
+            len(inner),
+            len(labels),
+            listed([repr(labels[k]) for k in inner]),
+        )
 
 
 def save_knowledge(knowledge: Knowledge, path: Path) -> None:
     """Write one file, whole or not at all."""
-    classes = np.arange(len(knowledge.labels))
-    graph = knowledge.hierarchy
+    graph, distances = knowledge.hierarchy, knowledge.distances
     texts = {"nodes": graph.nodes, "names": graph.names, "glosses": graph.glosses}
-    arrays: dict[str, np.ndarray[Any, Any]] = {
-        "distances": knowledge.distances.between(classes, classes),
+    classes = np.arange(len(knowledge.labels))
+    arrays: dict[str, Array] = {
+        **(_arrays(distances) or {"distances": distances.between(classes, classes)}),
         "offsets": graph.offsets,
         "parents": graph.parents,
         "weights": knowledge.weights,
@@ -108,26 +148,47 @@ def load_knowledge(path: Path) -> Knowledge:
         DataError: the file is missing, damaged, or of another format version.
     """
     arrays, about = load_arrays(path)
-    if about.get("format") != FORMAT:
+    if "nodes.blob" in arrays and about.get("format") != FORMAT:
         raise DataError(
             f"{path} has format {about.get('format')!r}, this kfr reads {FORMAT}; "
             "build it again"
         )
-    nodes, names, glosses = (_strings(arrays, n) for n in ("nodes", "names", "glosses"))
-    if nodes is None:
-        raise DataError(f"{path} holds no knowledge")
+    try:
+        return _knowledge(arrays, about)
+    except PluginError as error:
+        raise DataError(f"{path}: {error}; build it again") from None
+    except KeyError as error:
+        raise DataError(f"{path} holds no knowledge: {error} is missing") from None
+
+
+def _knowledge(arrays: Arrays, about: Mapping[str, Any]) -> Knowledge:
+    graph = Hierarchy(
+        _strings(arrays, "nodes"),
+        arrays["offsets"],
+        arrays["parents"],
+        *(
+            _strings(arrays, name) if f"{name}.blob" in arrays else None
+            for name in ("names", "glosses")
+        ),
+    )
     return Knowledge(
         tuple(about["labels"]),
         tuple(about["nodes"]),
-        Hierarchy(nodes, arrays["offsets"], arrays["parents"], names, glosses),
+        graph,
         arrays["weights"],
-        DistanceMatrix(arrays["distances"]),
+        _distances(arrays, about["settings"]),
         about["fingerprint"],
         about["settings"],
     )
 
 
-def _strings(arrays: dict[str, np.ndarray[Any, Any]], name: str) -> Strings | None:
-    if f"{name}.blob" not in arrays:
-        return None
+def _distances(arrays: Arrays, settings: Mapping[str, str]) -> Distances:
+    if "tree.rank" not in arrays:
+        return DistanceMatrix(arrays["distances"])
+    f_e = plugins.make("transform", plugins.read_identity(settings["transform"]))
+    rank, climb, joint = (arrays[f"tree.{name}"] for name in ("rank", "climb", "joint"))
+    return TreeDistances(rank, climb, joint, f_e)
+
+
+def _strings(arrays: Arrays, name: str) -> Strings:
     return Strings(arrays[f"{name}.blob"], arrays[f"{name}.offsets"])

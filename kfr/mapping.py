@@ -1,16 +1,19 @@
 """Which hierarchy node each label of a dataset means."""
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from kfr.errors import MappingError, listed, suggest
+from kfr.files import read_text
 from kfr.hierarchy import Hierarchy, Indices, Node
 
 Pairs = list[tuple[str, object]]
@@ -62,13 +65,10 @@ class LabelMapping(BaseModel):
         Raises:
             MappingError: with every problem that the file has.
         """
-        if not path.is_file():
-            raise MappingError(f"there is no mapping file {path}")
+        text = read_text(path, MappingError)
+        kind = path.suffix.lower()
         try:
-            text = path.read_bytes().decode("utf-8-sig")
-            pairs, rest = (
-                _from_csv(text) if path.suffix in _TABLES else _from_json(text)
-            )
+            pairs, rest = _from_csv(text, kind) if kind in _TABLES else _from_json(text)
             return cls.model_validate(
                 {"dataset": path.stem, **rest, "nodes": dict(pairs)}
             )
@@ -78,7 +78,7 @@ class LabelMapping(BaseModel):
                 for e in error.errors()
             ]
             raise MappingError(f"{path}: {'; '.join(found)}") from None
-        except (ValueError, csv.Error) as error:
+        except (ValueError, RecursionError, csv.Error) as error:
             raise MappingError(f"{path}: {error}") from None
 
     @property
@@ -95,13 +95,14 @@ class LabelMapping(BaseModel):
         index = hierarchy.nodes.index
         missing = {label: n for label, n in self.nodes.items() if n not in index}
         if missing:
-            problems = [
+            problems = (
                 f"{label!r} means {node!r}{hierarchy.nearest_name(node)}"
                 for label, node in missing.items()
-            ]
+            )
             raise MappingError(
                 f"{len(missing)} of the {len(self.nodes)} labels of {self.dataset!r} "
-                f"mean a node that the hierarchy lacks:{listed(problems)}"
+                f"mean a node that the hierarchy lacks:"
+                f"{listed(problems, count=len(missing))}"
             )
         return hierarchy.find(list(self.nodes.values()))
 
@@ -112,18 +113,18 @@ class LabelMapping(BaseModel):
             MappingError: naming all the labels without an entry and all the entries
                 that are no label.
         """
-        unknown = [label for label in self.nodes if label not in set(labels)]
+        wanted = set(labels)
+        unknown = [label for label in self.nodes if label not in wanted]
         missing = [label for label in labels if label not in self.nodes]
         if unknown or missing:
-            problems = [
-                f"label {x!r} has no entry{suggest(x, unknown)}" for x in missing
-            ]
-            problems += [
-                f"entry {x!r} is no label{suggest(x, missing)}" for x in unknown
-            ]
+            problems = chain(
+                (f"label {x!r} has no entry{suggest(x, unknown)}" for x in missing),
+                (f"entry {x!r} is no label{suggest(x, missing)}" for x in unknown),
+            )
             raise MappingError(
                 f"the mapping of {self.dataset!r} does not fit the data set's "
-                f"{len(labels)} labels:{listed(problems)}"
+                f"{len(labels)} labels:"
+                f"{listed(problems, count=len(missing) + len(unknown))}"
             )
         return self.model_copy(update={"nodes": {x: self.nodes[x] for x in labels}})
 
@@ -145,6 +146,8 @@ def resolve(
         MappingError: none of the three applies.
     """
     repeated = [label for label, count in Counter(labels).items() if count > 1]
+    if not labels:
+        raise MappingError(f"{dataset!r} has no labels")
     if repeated:
         raise MappingError(
             f"{dataset!r} has labels twice:{listed(list(map(repr, repeated)))}"
@@ -169,7 +172,7 @@ def resolve(
 def _no_mapping(
     unknown: list[str], count: int, hierarchy: Hierarchy, dataset: str
 ) -> str:
-    problems = [f"{label!r}{hierarchy.nearest_name(label)}" for label in unknown]
+    problems = (f"{label!r}{hierarchy.nearest_name(label)}" for label in unknown)
     shipped = (
         f"the mapping that kfr ships for {dataset!r} means nodes of another hierarchy"
         if dataset in bundled_names()
@@ -178,27 +181,29 @@ def _no_mapping(
     return (
         f"no node is known for {len(unknown)} of the {count} labels of {dataset!r}: "
         "give --mapping FILE (or --mapping index, if class k is the node called k); "
-        f"or call the nodes as the labels; {shipped}. Not nodes:{listed(problems)}"
+        f"or call the nodes as the labels; {shipped}. Not nodes:"
+        f"{listed(problems, count=len(unknown))}"
     )
 
 
 _TABLES = {".csv", ".tsv"}
 
 
-def _from_csv(text: str) -> tuple[Pairs, dict[str, object]]:
+def _from_csv(text: str, kind: str) -> tuple[Pairs, dict[str, object]]:
     pairs: Pairs = []
     problems: list[str] = []
-    dialect = csv.excel_tab if "\t" in text.partition("\n")[0] else csv.excel
-    reader = csv.reader(text.splitlines(), dialect, strict=True)
+    tabs = kind == ".tsv" or "\t" in text.lstrip().partition("\n")[0]
+    mark = "\t" if tabs else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     for row in reader:
         fields = [field.strip() for field in row]
         if not any(fields) or fields[0].startswith("#"):
             continue
         if len(fields) != 2:  # noqa: PLR2004
             problems.append(
-                f"line {reader.line_num}: expected `label,node`, found {row}"
+                f"line {reader.line_num}: expected `label{mark}node`, found {row}"
             )
-        elif [f.lower() for f in fields] != ["label", "node"]:
+        elif pairs or [f.lower() for f in fields] != ["label", "node"]:
             pairs.append((fields[0], fields[1]))
     _refuse(problems, pairs)
     return pairs, {}
@@ -206,6 +211,7 @@ def _from_csv(text: str) -> tuple[Pairs, dict[str, object]]:
 
 def _from_json(text: str) -> tuple[Pairs, dict[str, object]]:
     pairs_of = json.loads(text, object_pairs_hook=_Pairs)
+    json.dumps(pairs_of, ensure_ascii=False).encode()  # half a character is an error
     if not isinstance(pairs_of, _Pairs):
         raise ValueError("expected an object: {label: node}, or one with `nodes` in it")  # noqa: TRY004
     top = dict(pairs_of)
@@ -228,6 +234,8 @@ def _refuse(problems: list[str], pairs: Iterable[tuple[str, object]]) -> None:
     problems += [
         f"{label!r} is there {n} times" for label, n in counts.items() if n > 1
     ]
-    problems += [f"{label!r} has no node" for label, node in pairs if node == ""]
+    problems += [
+        f"{label!r} has no node" for label, node in pairs if not str(node).strip()
+    ]
     if problems:
         raise ValueError(f"{len(problems)} problems:{listed(problems)}")

@@ -5,14 +5,17 @@ that ship with kfr a short name; anything else is named by where it lives:
 `package.module:attribute` or `path/to/file.py:attribute`.
 
 One rule holds for all of them: positional parameters are what kfr passes in,
-keyword-only parameters are the options a user may set.
+keyword-only parameters are the options a user may set. Of what kfr passes in, a part
+may leave out the last ones.
 """
 
+import ast
 import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -20,63 +23,17 @@ from typing import Any, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     JsonValue,
     ValidationError,
     create_model,
     model_validator,
 )
 
+from kfr import builtin
 from kfr.errors import PluginError, suggest
 
-BUILTIN: dict[str, dict[str, str]] = {
-    "source": {
-        "nltk": "kfr.hierarchies.nltk:load",
-        "text": "kfr.hierarchies.text:load",
-        "wordnet": "kfr.hierarchies.wordnet:load",
-    },
-    "weighting": {
-        "uniform": "kfr.weights:uniform",
-    },
-    "transform": {
-        "linear": "kfr.weights:linear",
-    },
-    "distance": {
-        "path": "kfr.distance:path",
-    },
-    "backbone": {
-        "resnet18": "kfr.models.backbones:resnet18",
-        "resnet34": "kfr.models.backbones:resnet34",
-        "resnet50": "kfr.models.backbones:resnet50",
-        "small": "kfr.models.small:small",
-        "wide_resnet101_2": "kfr.models.backbones:wide_resnet101_2",
-        "wide_resnet50_2": "kfr.models.backbones:wide_resnet50_2",
-    },
-    "head": {
-        "linear": "kfr.models.heads:linear",
-        "mlp": "kfr.models.heads:mlp",
-    },
-    "dataset": {
-        "cifar10": "kfr.data.cifar:cifar10",
-        "cifar100": "kfr.data.cifar:cifar100",
-        "imagefolder": "kfr.data.folder:imagefolder",
-        "shapes": "kfr.data.shapes:shapes",
-    },
-    "objective": {
-        "cross_entropy": "kfr.objectives.classification:cross_entropy",
-        "qtr": "kfr.objectives.qtr:qtr",
-    },
-    "logger": {
-        "csv": "kfr.logs:table",
-        "jsonl": "kfr.logs:jsonl",
-    },
-    "metric": {
-        "accuracy": "kfr.metrics:accuracy",
-        "balanced_accuracy": "kfr.metrics:balanced_accuracy",
-        "hier_dist": "kfr.metrics:hier_dist",
-        "mistake_severity": "kfr.metrics:mistake_severity",
-        "top_k": "kfr.metrics:top_k",
-    },
-}
+BUILTIN = builtin.BUILTIN
 
 
 class Plugin(BaseModel):
@@ -121,12 +78,41 @@ class Plugin(BaseModel):
             [self.name, *(f"{k}={v}" for k, v in sorted(self.options.items()))]
         )
 
+    def written(self) -> "str | dict[str, Any]":
+        """Return the text form, or where that reads back as another, the table form."""
+        try:
+            same = Plugin.parse(str(self)) == self
+        except PluginError:
+            same = False
+        return str(self) if same else self.model_dump()
+
 
 def make(kind: str, plugin: Plugin | str, *given: object) -> Any:
-    """Build a plug-in of `kind`, passing `given` and the user's options."""
+    """Build a plug-in of `kind`, passing `given` and the user's options.
+
+    One that has fewer positional parameters, but some, is passed the first of `given`.
+    """
     plugin = Plugin.parse(plugin)
     factory = find(kind, plugin.name)
-    return factory(*given, **_checked(plugin, factory))
+    chosen = _checked(plugin, factory)
+    given = given[: _positional(factory) or None]
+    try:
+        inspect.signature(factory).bind(*given, **chosen)
+    except TypeError as error:
+        raise PluginError(
+            f"{plugin.name} does not fit: as a {kind} it is given {len(given)} "
+            f"positional parameters, its options by keyword only; {error}"
+        ) from None
+    return factory(*given, **chosen)
+
+
+def _positional(factory: Callable[..., Any]) -> int | None:
+    """Return how many positional parameters there are; None if any number will do."""
+    kinds = [p.kind for p in inspect.signature(factory).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return None
+    named = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return sum(kind in {inspect.Parameter.POSITIONAL_ONLY, named} for kind in kinds)
 
 
 def check(kind: str, plugin: Plugin | str) -> None:
@@ -145,11 +131,13 @@ def find(kind: str, name: str) -> Callable[..., Any]:
             f"no {kind} is called {name!r}{suggest(name, known)}; "
             f"choose one of {', '.join(known)}, or give module:attribute"
         )
-    module = _from_file(where) if where.endswith(".py") else _from_import(where)
+    module = _module(where)
     try:
         found: Callable[..., Any] = getattr(module, attribute)
     except AttributeError:
         raise PluginError(f"{where} has no {attribute!r} to use as {kind}") from None
+    if not callable(found):
+        raise PluginError(f"{where}:{attribute} is no {kind}: it cannot be called")
     return found
 
 
@@ -168,11 +156,38 @@ def identity(kind: str, plugin: Plugin | str) -> str:
     plugin = Plugin.parse(plugin)
     factory = find(kind, plugin.name)
     settled = sorted(_checked(plugin, factory).items())
-    text = f"{plugin.name}({', '.join(f'{k}={v!r}' for k, v in settled)})"
+    text = f"{plugin.name}({', '.join(f'{k}={_told(v)}' for k, v in settled)})"
     if plugin.name in BUILTIN[kind]:
         return text
-    source = Path(inspect.getfile(inspect.unwrap(factory))).read_bytes()
+    try:
+        file = inspect.getfile(inspect.unwrap(factory))
+    except TypeError:  # neither a function nor a class: an object that can be called
+        file = str(vars(_module(plugin.name.rpartition(":")[0])).get("__file__"))
+    source = Path(file).read_bytes()
     return f"{text}#{hashlib.sha256(source).hexdigest()}"
+
+
+def read_identity(text: str) -> Plugin:
+    """Return the plug-in that ships with kfr and has this `identity`.
+
+    Raises:
+        PluginError: it is not one of kfr's own.
+    """
+    try:
+        call = ast.parse(text, mode="eval").body
+        keywords = call.keywords if isinstance(call, ast.Call) else []
+        options = {str(k.arg): ast.literal_eval(k.value) for k in keywords}
+    except (ValueError, SyntaxError):
+        raise PluginError(f"{text!r} is no plug-in that ships with kfr") from None
+    return Plugin(name=text.partition("(")[0], options=options)
+
+
+def _told(value: object) -> str:
+    """Return a text that changes with an option, and with the file that it names."""
+    if isinstance(value, Path):
+        content = value.read_bytes() if value.is_file() else b""
+        return f"{str(value)!r}#{hashlib.sha256(content).hexdigest()[:16]}"
+    return repr(value)
 
 
 def _checked(plugin: Plugin, factory: Callable[..., Any]) -> dict[str, Any]:
@@ -184,13 +199,11 @@ def _checked(plugin: Plugin, factory: Callable[..., Any]) -> dict[str, Any]:
             f"{plugin.name} has no option {name!r}{suggest(name, offered)}; "
             f"it takes {', '.join(offered) or 'none'}"
         )
-    fields: dict[str, Any] = {
-        name: (p.annotation, ... if p.default is p.empty else p.default)
-        for name, p in offered.items()
-    }
+    fields: dict[str, Any] = {_FIELD + n: _field(n, p) for n, p in offered.items()}
     schema = create_model(plugin.name, __config__=_STRICT, **fields)
     try:
-        return dict(schema.model_validate(plugin.options))
+        settled = dict(schema.model_validate(plugin.options))
+        return {name.removeprefix(_FIELD): value for name, value in settled.items()}
     except ValidationError as error:
         wrong = error.errors()[0]
         raise PluginError(
@@ -199,21 +212,41 @@ def _checked(plugin: Plugin, factory: Callable[..., Any]) -> dict[str, Any]:
 
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_FIELD = "option_"  # an option may have a name that models use: copy, json, schema
 
 
-def _from_import(name: str) -> object:
+def _field(name: str, parameter: inspect.Parameter) -> tuple[Any, Any]:
+    given, default, none = parameter.annotation, parameter.default, parameter.empty
+    return (
+        Any if given is none else given,
+        Field(... if default is none else default, alias=name),
+    )
+
+
+def _module(where: str) -> object:
+    if where.startswith("."):
+        raise PluginError(f"cannot import {where}: a module is named in full")
     try:
-        return importlib.import_module(name)
+        if where.endswith(".py"):
+            return _from_file(Path(where).resolve())
+        return importlib.import_module(where)
     except ModuleNotFoundError as error:
-        raise PluginError(f"cannot import {name}: {error.name} is missing") from error
+        raise PluginError(f"cannot import {where}: {error.name} is missing") from error
+    except (ImportError, SyntaxError) as error:
+        raise PluginError(f"cannot import {where}: {error}") from error
 
 
 @functools.cache
-def _from_file(name: str) -> object:
-    path = Path(name)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+def _from_file(path: Path) -> object:
+    name = f"kfr plug-in {path}"  # no other module is called so
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise PluginError(f"{name} is not a Python file")
+        raise PluginError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # dataclasses look for the module of a class there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

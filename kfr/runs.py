@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 import kfr
@@ -16,11 +18,11 @@ from kfr import checkpoints, plugins
 from kfr.assembly import Parts, prepare, stages, uses_bf16
 from kfr.config import RunConfig, read_toml, run_config
 from kfr.errors import MissingError, UsageError, listed
-from kfr.evaluation import Report, evaluate
+from kfr.evaluation import Report, evaluate, predict
 from kfr.files import write_whole
 from kfr.knowledge import Knowledge, load_knowledge, save_knowledge
 from kfr.logs import Record, history, keep
-from kfr.metrics import named, standard
+from kfr.metrics import guess, named, standard
 from kfr.plugins import Plugin
 from kfr.training import Epoch, Watch, fit, optimizer_for
 
@@ -179,6 +181,18 @@ def checkpoint_of(run: Path) -> Path:
     )
 
 
+def opened(
+    run: Path, *, device: str = "auto", data_root: Path | None = None
+) -> tuple[RunConfig, Parts]:
+    """Return a run's configuration and all it works with, the weights trained."""
+    config = config_of(run)
+    changes = {"device": device, "data_root": data_root or config.data_root}
+    config = config.model_copy(update=changes)
+    parts = prepare(config)
+    checkpoints.load(checkpoint_of(run), {"model": parts.model})
+    return config, parts
+
+
 def evaluate_run(
     run: Path,
     *,
@@ -187,13 +201,18 @@ def evaluate_run(
     data_root: Path | None = None,
 ) -> Report:
     """Score a finished run again on the test part of its data set."""
-    config = config_of(run)
-    changes = {"device": device, "data_root": data_root or config.data_root}
-    config = config.model_copy(update=changes)
-    parts = prepare(config)
-    checkpoints.load(checkpoint_of(run), {"model": parts.model})
+    config, parts = opened(run, device=device, data_root=data_root)
     bf16 = uses_bf16(config, parts.test.device)
     return score(parts, config, history(run), metrics=metrics, bf16=bf16)
+
+
+def confusion_of(run: Path, *, device: str = "auto") -> NDArray[np.float64]:
+    """Return how many test images of class i a run takes for class j, `[C, C]`."""
+    _, parts = opened(run, device=device)
+    predictions = predict(parts.model, parts.test.once())
+    counts = np.zeros((len(parts.knowledge.labels),) * 2)
+    np.add.at(counts, (predictions.target.numpy(), guess(predictions).numpy()), 1)
+    return counts
 
 
 def _record(epoch: Epoch, parts: Parts, bf16: bool) -> Record:

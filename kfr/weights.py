@@ -1,7 +1,8 @@
 """Edge weights, and the transform f_e applied to a path's total."""
 
 from collections.abc import Callable
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,29 +24,44 @@ def uniform(hierarchy: Hierarchy, *, k: Positive = 1.0) -> EdgeWeights:
 
 def linear(*, scale: Positive = 1.0) -> Transform:
     """Multiply a path's total by `scale`."""
-    return lambda total: scale * total
+    return partial(_scaled, scale)
 
 
-def check_weights(weights: EdgeWeights, hierarchy: Hierarchy) -> EdgeWeights:
-    """Return the weights as float64 `[E]`.
+def _scaled(scale: float, total: Any) -> Any:
+    return scale * total
 
-    Raises:
-        HierarchyError: one is negative, zero, infinite or not a number.
-    """
+
+def one_to_an_edge(weights: EdgeWeights, hierarchy: Hierarchy) -> EdgeWeights:
+    """Return the weights as float64; raise a HierarchyError unless they are `[E]`."""
     weights = np.asarray(weights, np.float64)
     if weights.shape != hierarchy.parents.shape:
         raise HierarchyError(
             f"a weighting must give one weight to each of the {len(hierarchy.parents)} "
             f"edges; this one gave an array of shape {weights.shape}"
         )
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    return weights
+
+
+def check_weights(
+    weights: EdgeWeights, hierarchy: Hierarchy, *, allow_zero: bool = False
+) -> EdgeWeights:
+    """Return the weights as float64 `[E]`.
+
+    Raises:
+        HierarchyError: one is negative, infinite, not a number, or zero if that is not
+            allowed.
+    """
+    weights = one_to_an_edge(weights, hierarchy)
+    positive = weights >= 0 if allow_zero else weights > 0
+    wrong = np.flatnonzero(~(np.isfinite(weights) & positive))
     if len(wrong):
         first = wrong[0]
         child = hierarchy.nodes[hierarchy.child[first]]
         parent = hierarchy.nodes[hierarchy.parents[first]]
+        zero = "" if weights[first] else "; path,allow_zero=true lets zero pass"
         raise HierarchyError(
             f"edge weights must be positive numbers: {len(wrong)} are not, "
-            f"first {child!r} -> {parent!r}: {weights[first]}"
+            f"first {child!r} -> {parent!r}: {weights[first]}{zero}"
         )
     return weights
 
@@ -57,7 +73,8 @@ def check_transform(transform: Transform, longest: float) -> Transform:
         HierarchyError: it does not keep 0 at 0, or does not increase.
     """
     totals = np.linspace(0.0, max(longest, 1.0), 1025)
-    values = np.asarray(transform(totals), np.float64)
+    with np.errstate(all="ignore"):  # what it makes of 0 is looked at below
+        values = np.asarray(transform(totals), np.float64)
     if values.shape != totals.shape or not np.isfinite(values).all():
         raise HierarchyError("a transform must give a finite number for every total")
     if values[0] != 0:

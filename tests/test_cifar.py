@@ -136,17 +136,11 @@ def test_images_stored_by_column_are_read_right(python):
     assert np.array_equal(images, images_of(CIFAR100, "test"))
 
 
-@LAYOUTS
-def test_a_set_is_found_by_its_folder_or_the_one_above(layout, tmp_path):
-    folder = write_binary(layout, tmp_path)
-    assert find(layout, folder) == find(layout, tmp_path) == folder
-
-
 def test_a_set_is_looked_for_below_kfr_data_and_then_in_the_cache(tmp_path):
     cached = write_python(CIFAR10, tmp_path / "cache" / "data")
     assert present(CIFAR10) == cached
     mine = write_binary(CIFAR10, tmp_path / "nothing")
-    assert present(CIFAR10) == mine
+    assert present(CIFAR10) == find(CIFAR10, mine) == find(CIFAR10, mine.parent) == mine
     assert present(CIFAR100) is None
 
 
@@ -156,19 +150,13 @@ def test_real_images_are_read_with_the_labels_of_the_mapping(real):
     assert torch.bincount(train.targets).tolist() == [4] * 100
     assert torch.bincount(test.targets).tolist() == [2] * 100
     assert train.images.shape == (400, 3, 32, 32)
-
-
-def test_real_neighbouring_pixels_are_alike(real):
-    """Were rows, columns and channels mixed up, they would not be."""
-    images = cifar100(real, "test").images.float()
-    for axis in (2, 3):
+    images = train.images.float()
+    for axis in (2, 3):  # neighbouring pixels are alike, if nothing is mixed up
         steps = images.diff(dim=axis).abs().mean()
         assert steps < 0.5 * (images - images.roll(13, axis)).abs().mean()
 
 
-class Call:
-    """Asks whoever unpickles it for a call."""
-
+class Call:  # asks whoever unpickles it for one
     def __init__(self, function, *given):
         self.call = (function, given)
 
@@ -220,24 +208,15 @@ def test_arrays_of_anything_but_bytes_are_refused(kind, python):
         cifar100(python, "test")
 
 
-def two(labels, width=3072):
+def two_images(labels, width=3072):
     return {"data": np.zeros((2, width), np.uint8), "fine_labels": labels}
 
 
-ODD = [[1], "12", None, [1, 300], [1, -1], [1, 1.5], [1, [2]], [1, 100]]
+LABELS = [[1], "12", None, [1, 300], [1, -1], [1, 1.5], [1, [2]], [1, 100]]
+ODD = [{}, None, [1, 2], two_images([1, 2], 9), *map(two_images, LABELS)]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        {},
-        None,
-        [1, 2],
-        {"data": "x", "fine_labels": []},
-        two([1, 2], 9),
-        *map(two, ODD),
-    ],
-)
+@pytest.mark.parametrize("content", ODD)
 def test_a_dictionary_of_other_things_is_an_error(content, python):
     (python / "test").write_bytes(dump_as_now(content))
     with pytest.raises(DataError, match=str(python)):
@@ -249,19 +228,6 @@ def test_a_meta_file_without_names_is_an_error(names, python):
     (python / "meta").write_bytes(dump_as_now({"fine_label_names": names}))
     with pytest.raises(DataError, match=f"{python / 'meta'} names no classes"):
         cifar100(python, "test")
-
-
-def test_a_label_beyond_the_names_is_an_error(tmp_path):
-    folder = write_binary(CIFAR10, tmp_path)
-    (folder / "test_batch.bin").write_bytes(bytes([10]) + bytes(3072))
-    with pytest.raises(DataError, match=f"{folder}: .*label 10, .*only 10 classes"):
-        cifar10(tmp_path, "test")
-
-
-def test_names_in_another_encoding_are_still_read(tmp_path):
-    names = write_binary(CIFAR10, tmp_path) / "batches.meta.txt"
-    names.write_bytes(b"\r\n".join([b"caf\xe9", *(b"%d" % i for i in range(9))]))
-    assert cifar10(tmp_path, "test").labels[1:] == tuple("012345678")
 
 
 @pytest.mark.parametrize("write", [write_binary, write_python])
@@ -317,10 +283,8 @@ def test_a_failed_download_says_why_and_the_way_out(name, error, monkeypatch, ca
 
     monkeypatch.delenv("KFR_OFFLINE")
     monkeypatch.setattr(f"torchvision.datasets.{name}", fail)
-    with pytest.raises(MissingError) as found:
+    with pytest.raises(MissingError, match=f"downloading failed: .*{error}.*--data-"):
         READER[CLASS[name].title](None, "train")
-    for word in ("downloading failed", str(error), "--data-root", CLASS[name].binary):
-        assert word in str(found.value)
     assert f"downloading {CLASS[name].megabytes} MB" in caplog.text
 
 

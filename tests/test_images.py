@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kfr.data.images import LONGEST, MARGIN, Views, read_image, read_square, sound_only
+from kfr.data.images import MARGIN, Views, read_image, read_square, sound_only
 from kfr.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -158,24 +158,15 @@ def test_a_damaged_file_is_an_error_or_an_image_and_nothing_else(suffix, tmp_pat
     for _ in range(200):
         at = dice.randrange(len(whole))
         damaged.append(whole[:at] + bytes([dice.randrange(256)]) + whole[at + 1 :])
-    refused = 0
+    outcomes = []
     for content in damaged:
         path.write_bytes(content)
         try:
-            assert read_image(path).shape[0] == 3
+            outcomes.append(str(read_image(path).shape[0]))
         except DataError as error:
-            assert str(path) in str(error)
-            refused += 1
-    assert refused >= len(whole) // 6
-
-
-def test_a_photograph_cut_short_is_an_error(photographs, tmp_path):
-    whole = photographs[0].read_bytes()
-    path = tmp_path / "cut.jpg"
-    for share in (0.01, 0.5, 0.95):
-        path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(DataError, match=f"cannot read the image {path}"):
-            read_image(path)
+            outcomes.append(str(error))
+    assert all(text == "3" or str(path) in text for text in outcomes)
+    assert sum(text != "3" for text in outcomes) > len(whole) // 6
 
 
 def png_of(width, height):
@@ -232,15 +223,11 @@ def test_the_aspect_ratio_is_kept_and_the_ends_are_cut_off(write):
 
 
 def test_a_hair_does_not_grow_to_gigabytes(write):
-    length = 60_000
-    values = (np.arange(length) % 251).astype(np.uint8)[None, :]
-    for picture, name in [(values, "wide.png"), (values.T, "tall.png")]:
-        square = read_square(
-            write(Image.fromarray(np.ascontiguousarray(picture)), name), 224
-        )
-        assert square.shape == (3, 224, 224)
-        middle = values[0, length // 2 - LONGEST : length // 2 + LONGEST]
-        assert np.isin(square.numpy().min(), np.arange(middle.min(), middle.max() + 1))
+    wide = np.zeros((1, 60_000), np.uint8)
+    wide[:, 29_990:30_010] = 200
+    for picture, name in [(wide, "wide.png"), (wide.T.copy(), "tall.png")]:
+        square = read_square(write(Image.fromarray(picture), name), 224)
+        assert torch.equal(square, torch.full((3, 224, 224), 200, dtype=torch.uint8))
 
 
 def test_views_are_a_function_of_seed_and_place(photographs):

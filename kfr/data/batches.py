@@ -68,17 +68,16 @@ class Batches:
             return
         seed = seed_of(self.seed, epoch) if self.augment and epoch is not None else None
         views = Views(self.dataset.paths, self.dataset.size, seed, self.dataset.flip)
-        loader: DataLoader[Tensor] = DataLoader(
-            views,  # type: ignore[arg-type]
-            batch_sampler=[batch.tolist() for batch in chosen],
+        loader: DataLoader[Tensor | str] = DataLoader(
+            _Stacks(views, [batch.tolist() for batch in chosen]),  # type: ignore[arg-type]
+            batch_size=None,
             num_workers=min(self.workers, len(chosen)),
             pin_memory=self.device.type == "cuda",
         )
-        try:
-            for images in loader:
-                yield images.to(self.device, non_blocking=True)
-        except DataError as error:  # a worker's comes with its traceback as the text
-            raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None
+        for images in loader:
+            if isinstance(images, str):
+                raise DataError(images)
+            yield images.to(self.device, non_blocking=True)
 
     def _shifted(self, images: Tensor, draw: torch.Generator) -> Tensor:
         if isinstance(self.dataset, ImageFiles):
@@ -92,6 +91,26 @@ class Batches:
         return Batch(
             normalized(images, self.normalization, self.channels_last), targets
         )
+
+
+@dataclass(frozen=True)
+class _Stacks:
+    """The images of each batch; in place of a batch with a bad file, what is wrong.
+
+    As an exception, that would come out of a worker wrapped in its traceback.
+    """
+
+    views: Views
+    chosen: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, step: int) -> Tensor | str:
+        try:
+            return torch.stack([self.views[i] for i in self.chosen[step]])
+        except DataError as error:
+            return str(error)
 
 
 def seed_of(seed: int, *numbers: int) -> int:

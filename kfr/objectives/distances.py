@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from kfr.knowledge import Knowledge
 from kfr.models import Output
 from kfr.objectives.precision import full
+from kfr.objectives.tree import TreeTargets
+from kfr.tree_distances import TreeDistances
 
 DENSE_CLASSES = 8192  # a table of 256 MiB; beyond that, ask for each batch
 
@@ -16,22 +18,28 @@ DENSE_CLASSES = 8192  # a table of 256 MiB; beyond that, ask for each batch
 class TargetDistances(nn.Module):
     """How far apart the images of a batch are by their classes.
 
-    Holds all distances as float32; it follows the targets to their device and is not
-    part of what is saved.
+    Holds all distances as float32, or those of a tree as `TreeTargets` does; it follows
+    the targets to their device and is not part of what is saved.
     """
 
     table: Tensor | None  # [C, C]
+    tree: TreeTargets | None
 
     def __init__(self, knowledge: Knowledge) -> None:
         super().__init__()
         self.between = knowledge.distances.between
         classes = np.arange(len(knowledge.labels))
-        dense = len(classes) <= DENSE_CLASSES
+        found = knowledge.distances
+        self.tree = TreeTargets(found) if isinstance(found, TreeDistances) else None
+        dense = len(classes) <= DENSE_CLASSES and self.tree is None
         table = _tensor(self.between(classes, classes)) if dense else None
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, target: Tensor) -> Tensor:
         """Return D `[B, B]` for class indices `[B]`."""
+        if self.tree is not None:
+            distances: Tensor = self.tree(target)
+            return distances
         if self.table is None:
             classes = target.cpu().numpy()
             return _tensor(self.between(classes, classes)).to(target.device)

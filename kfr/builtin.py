@@ -1,0 +1,82 @@
+"""The short names of all the parts that ship with kfr: `BUILTIN[kind][name]`."""
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "source": {
+        "folder": "kfr.hierarchies.folder:load",
+        "indented": "kfr.hierarchies.indented:load",
+        "induced": "kfr.hierarchies.induced:load",
+        "nltk": "kfr.hierarchies.nltk:load",
+        "nodelink": "kfr.hierarchies.nodelink:load",
+        "rdf": "kfr.hierarchies.rdf:load",
+        "taxonomy": "kfr.hierarchies.taxonomy:load",
+        "text": "kfr.hierarchies.text:load",
+        "wordnet": "kfr.hierarchies.wordnet:load",
+    },
+    "export": {
+        "dot": "kfr.export:dot",
+        "graphml": "kfr.export:graphml",
+        "indented": "kfr.export:indented",
+        "nodelink": "kfr.export:nodelink",
+        "rdfs": "kfr.export_rdf:rdfs",
+        "skos": "kfr.export_rdf:skos",
+        "taxonomy": "kfr.export:taxonomy",
+        "text": "kfr.export:text",
+    },
+    "weighting": {
+        "depth": "kfr.weightings:depth",
+        "descendants": "kfr.weightings:descendants",
+        "information": "kfr.weightings:information",
+        "table": "kfr.weightings:table",
+        "uniform": "kfr.weights:uniform",
+    },
+    "transform": {
+        "exponential": "kfr.transforms:exponential",
+        "linear": "kfr.weights:linear",
+        "log": "kfr.transforms:log",
+        "power": "kfr.transforms:power",
+        "saturating": "kfr.transforms:saturating",
+    },
+    "distance": {
+        "jiang_conrath": "kfr.similarity:jiang_conrath",
+        "lca_depth": "kfr.similarity:lca_depth",
+        "lca_height": "kfr.similarity:lca_height",
+        "lin": "kfr.similarity:lin",
+        "matrix": "kfr.matrix:matrix",
+        "path": "kfr.distance:path",
+        "resnik": "kfr.similarity:resnik",
+        "wu_palmer": "kfr.similarity:wu_palmer",
+    },
+    "backbone": {
+        "resnet18": "kfr.models.backbones:resnet18",
+        "resnet34": "kfr.models.backbones:resnet34",
+        "resnet50": "kfr.models.backbones:resnet50",
+        "small": "kfr.models.small:small",
+        "wide_resnet101_2": "kfr.models.backbones:wide_resnet101_2",
+        "wide_resnet50_2": "kfr.models.backbones:wide_resnet50_2",
+    },
+    "head": {
+        "linear": "kfr.models.heads:linear",
+        "mlp": "kfr.models.heads:mlp",
+    },
+    "dataset": {
+        "cifar10": "kfr.data.cifar:cifar10",
+        "cifar100": "kfr.data.cifar:cifar100",
+        "imagefolder": "kfr.data.folder:imagefolder",
+        "shapes": "kfr.data.shapes:shapes",
+    },
+    "objective": {
+        "cross_entropy": "kfr.objectives.classification:cross_entropy",
+        "qtr": "kfr.objectives.qtr:qtr",
+    },
+    "logger": {
+        "csv": "kfr.logs:table",
+        "jsonl": "kfr.logs:jsonl",
+    },
+    "metric": {
+        "accuracy": "kfr.metrics:accuracy",
+        "balanced_accuracy": "kfr.metrics:balanced_accuracy",
+        "hier_dist": "kfr.metrics:hier_dist",
+        "mistake_severity": "kfr.metrics:mistake_severity",
+        "top_k": "kfr.metrics:top_k",
+    },
+}

@@ -1,0 +1,144 @@
+"""The rules that keep the code simple, checked by reading it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("kfr", "cli", "hierarchies", "mappings", "tests", "bench", "tools")
+FILES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
+
+# A module of kfr may import only modules on lines above its own. A new one belongs on
+# the first line that lies below all it imports.
+LAYERS = """
+errors
+arrays cycles formats
+levels spans
+strings
+plugins hierarchy files
+edges export_rdf information lexicon mapping mintree weights
+branches distance drawing suggestion transforms weightings
+objects
+export knowledge
+sources
+cache findings
+audit figures
+audit_page suspicion
+config
+defaults
+data.images data.shapes_outlines data.shapes_pixels
+data data.shapes_drawing
+data.batches data.cifar data.folder data.shapes names
+models models.backbones models.small
+models.heads objectives.pairwise objectives.precision
+objectives
+objectives.classification objectives.distances
+objectives.qtr
+metrics
+training
+evaluation
+checkpoints logs
+assembly
+runs
+recognition
+diagnosis
+"""
+LEVEL = {
+    f"kfr.{name}": level
+    for level, line in enumerate(LAYERS.split("\n"))
+    for name in line.split()
+}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(p): p for p in FILES if p.is_relative_to(ROOT / "kfr")}
+
+
+def imported(path: Path) -> set[str]:
+    """Return every module that a file names in an import, wherever that stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def module_named(name: str) -> str:
+    """Return the module that holds `kfr.module.Name`."""
+    return name if name in MODULES else name.rpartition(".")[0]
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"kfr"}))
+def test_imports_point_up_the_list(module):
+    assert module in LEVEL, f"put {module} on a line of LAYERS"
+    ours = {n for n in imported(MODULES[module]) if n.partition(".")[0] == "kfr"}
+    # `import kfr` gives the version; the package itself imports nothing.
+    modules = {module_named(name) for name in ours} - {"kfr"}
+    wrong = {name for name in modules if LEVEL.get(name, 99) >= LEVEL[module]}
+    assert wrong == set()
+
+
+def test_every_line_of_the_list_is_needed():
+    assert LEVEL.keys() <= MODULES.keys()
+
+
+def test_the_library_imports_relatively_nowhere():
+    for module, path in MODULES.items():
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        relative = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.level]
+        assert not relative, module
+
+
+APART = ("cli", "hierarchies", "mappings")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_parts_that_exist_only_when_installed_are_reached_by_name(path):
+    apart = {*APART, *(f"kfr.{name}" for name in APART)}
+    names = imported(path)
+    prefixes = {".".join(n.split(".")[:k]) for n in names for k in (1, 2)}
+    assert prefixes & apart == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_file_has_more_than_300_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+HELP = "sys.argv = ['kfr', *{}]; kfr.cli.main()"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import kfr; kfr.Hierarchy, kfr.Knowledge, kfr.LabelMapping, dir(kfr)",
+        "import kfr.knowledge, kfr.cache, kfr.config, kfr.defaults, kfr.audit",
+        "import kfr.cli; " + HELP.format("['--help']"),
+        "import kfr.cli; " + HELP.format("['train', '--help']"),
+        "import kfr.cli; " + HELP.format("['cache', 'list']"),
+    ],
+    ids=["kfr", "knowledge", "help", "train-help", "cache-list"],
+)
+def test_torch_is_not_loaded_before_it_is_needed(code):
+    program = f"import sys\ntry: {code}\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_what_a_package_lacks_is_an_attribute_error():
+    import kfr
+
+    with pytest.raises(AttributeError, match="'kfr' has no attribute 'Hierarchie'"):
+        kfr.Hierarchie  # noqa: B018

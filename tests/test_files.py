@@ -1,0 +1,299 @@
+"""Files are there whole or not at all, and their damage is noticed."""
+
+import errno
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from kfr.errors import DataError
+from kfr.files import load_arrays, save_arrays, write_whole
+
+ARRAYS = {
+    "distances": np.array([[0.0, 2.5], [2.5, 0.0]]),
+    "edges": np.array([3, 1, 2], np.int64),
+    "none": np.zeros((0, 4), np.float32),
+    "text": np.frombuffer(b"cat", np.uint8),
+}
+ABOUT = {"labels": ["Šárka", 'a "b"\n'], "epoch": 3}
+
+
+def no_space(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "saved.safetensors"
+    save_arrays(path, ARRAYS, ABOUT)
+    return path
+
+
+# Written whole or not at all
+
+
+def test_a_file_and_its_folders_are_made(tmp_path):
+    write_whole(tmp_path / "a" / "b" / "file.txt", "Šárka\n")
+    assert (tmp_path / "a" / "b" / "file.txt").read_bytes() == "Šárka\n".encode()
+    assert len(list((tmp_path / "a" / "b").iterdir())) == 1
+
+
+def test_a_file_may_be_read_by_others_as_the_umask_says(tmp_path):
+    write_whole(tmp_path / "file", b"")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [
+        (tempfile, "mkstemp"),
+        (os, "fdopen"),
+        (os, "fsync"),
+        (Path, "chmod"),
+        (Path, "replace"),
+    ],
+)
+def test_when_a_step_fails_the_old_file_is_untouched(
+    tmp_path, monkeypatch, owner, step
+):
+    path = tmp_path / "file"
+    write_whole(path, "old")
+    monkeypatch.setattr(owner, step, no_space)
+    with pytest.raises(DataError, match=rf"cannot write {path}: No space.*MiB free\)"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step", ["write", "flush", "close"])
+def test_when_a_write_fails_half_way_the_old_file_is_untouched(
+    tmp_path, monkeypatch, step
+):
+    opened = os.fdopen
+
+    def failing(*args):
+        file = opened(*args, buffering=0) if step == "write" else opened(*args)
+        return Failing(file, step)
+
+    path = tmp_path / "file"
+    write_whole(path, "old")
+    monkeypatch.setattr(os, "fdopen", failing)
+    with pytest.raises(DataError, match="No space left"):
+        write_whole(path, "new content")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class Failing:
+    """A file of which one step fails after half of the work."""
+
+    def __init__(self, file, step):
+        self.file, self.step = file, step
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        if self.step == "close":
+            no_space()
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+    def write(self, content):
+        self.file.write(content[: len(content) // 2])
+        if self.step == "write":
+            no_space()
+        self.file.write(content[len(content) // 2 :])
+
+    def flush(self):
+        if self.step == "flush":
+            no_space()
+        self.file.flush()
+
+
+def test_when_the_folder_cannot_be_flushed_the_file_is_whole_all_the_same(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "file"
+    write_whole(path, "old")
+    real, calls = os.fsync, []
+
+    def second_fails(handle):
+        calls.append(handle)
+        return real(handle) if len(calls) == 1 else no_space()
+
+    monkeypatch.setattr(os, "fsync", second_fails)
+    with pytest.raises(DataError, match="No space left"):
+        write_whole(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_leaves_no_stub(tmp_path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "file", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["file/below", "folder", "x" * 300])
+def test_a_place_where_no_file_can_be_is_named(tmp_path, place):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match=f"cannot write {tmp_path / place}: "):
+        write_whole(tmp_path / place, "new")
+    assert {p.name for p in tmp_path.iterdir()} == {"file", "folder"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX modes")
+def test_a_read_only_folder_is_named_with_the_space_that_is_free(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").write_text("old")
+    folder.chmod(0o555)
+    # Root may write anywhere: give that up, in a process of its own.
+    code = (
+        "import os, sys; from pathlib import Path; from kfr.files import write_whole\n"
+        "if not os.geteuid(): os.setegid(65534); os.seteuid(65534)\n"
+        "write_whole(Path(sys.argv[1]), 'new')"
+    )
+    for parent in [folder, *folder.parents][1:-2]:
+        parent.chmod(parent.stat().st_mode | 0o111)
+    done = python(code, folder / "file")
+    folder.chmod(0o755)
+    assert "DataError: cannot write" in done.stderr
+    assert f"{folder}/file: Permission denied (" in done.stderr
+    assert "MiB free)" in done.stderr
+    assert [p.read_text() for p in folder.iterdir()] == ["old"]
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
+    write_whole(tmp_path / "file", "old")
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from kfr.files import write_whole\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        "write_whole(Path(sys.argv[1]), bytes(10_000))"
+    )
+    done = python(code, tmp_path / "file")
+    assert f"DataError: cannot write {tmp_path}/file: File too large" in done.stderr
+    assert "MiB free)" in done.stderr
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# Read as written
+
+
+def test_arrays_come_back_as_they_were(saved):
+    arrays, about = load_arrays(saved)
+    assert about == ABOUT
+    assert arrays.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        assert (arrays[name].dtype, arrays[name].shape) == (array.dtype, array.shape)
+        assert np.array_equal(arrays[name], array)
+
+
+def test_arrays_may_lie_in_memory_in_any_order(tmp_path):
+    array = np.arange(6.0).reshape(2, 3).T
+    save_arrays(tmp_path / "file", {"a": array, "b": array[::2]}, {})
+    arrays, _ = load_arrays(tmp_path / "file")
+    assert np.array_equal(arrays["a"], array)
+    assert np.array_equal(arrays["b"], array[::2])
+
+
+def test_every_flipped_bit_is_noticed(saved, monkeypatch):
+    sound = saved.read_bytes()
+    for bit in range(8 * len(sound)):
+        damaged = bytearray(sound)
+        damaged[bit // 8] ^= 1 << bit % 8
+        monkeypatch.setattr(Path, "read_bytes", lambda _, data=bytes(damaged): data)
+        with pytest.raises(DataError, match="damaged"):
+            load_arrays(saved)
+
+
+def test_every_truncation_is_noticed(saved, monkeypatch):
+    sound = saved.read_bytes()
+    for size in range(len(sound)):
+        monkeypatch.setattr(Path, "read_bytes", lambda _, data=sound[:size]: data)
+        with pytest.raises(DataError, match="damaged"):
+            load_arrays(saved)
+
+
+def test_bytes_behind_the_end_are_noticed(saved):
+    saved.write_bytes(saved.read_bytes() + b"\0")
+    with pytest.raises(DataError, match="damaged"):
+        load_arrays(saved)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+def test_a_pickle_is_refused_and_not_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        Path("evil").write_bytes(pickle.dumps(Evil(), protocol))
+        with pytest.raises(DataError, match="damaged or not a file of kfr's"):
+            load_arrays(Path("evil"))
+    np.save("evil.npy", np.array([Evil()], object), allow_pickle=True)
+    with pytest.raises(DataError, match="damaged or not a file of kfr's"):
+        load_arrays(Path("evil.npy"))
+    assert not Path("executed").exists()
+
+
+def safetensors_header(header):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 8,
+        b"\xff" * 64,
+        save({"a": np.ones(2)}),
+        save({"a": np.ones(2)}, {"sha256": "0"}),
+        save({"a": np.ones(2)}, {"sha256": "0", "about": "{}"}),
+        safetensors_header([]),
+        safetensors_header("text"),
+        safetensors_header({"__metadata__": None}),
+        safetensors_header({"__metadata__": {"sha256": 1, "about": 2}}),
+        safetensors_header(b"[" * 100_000),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(DataError, match=f"{tmp_path}/file is damaged"):
+        load_arrays(tmp_path / "file")
+
+
+def test_a_file_that_is_missing_or_a_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=f"cannot read {tmp_path}/no: No such file"):
+        load_arrays(tmp_path / "no")
+    with pytest.raises(DataError, match=f"cannot read {tmp_path}: Is a directory"):
+        load_arrays(tmp_path)
