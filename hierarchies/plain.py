@@ -19,9 +19,11 @@ from kfr.strings import Strings
 SMALLEST = 1 << 20  # bytes; reading less takes no time
 
 _CHUNK = 1 << 22
+_HEAD = 1 << 16
 _BLANK = b" \t\r\n"
 _MARKS = (",", ";", "\t", "|")
-_ODD = np.array([i < 32 or i > 126 or chr(i) in '"#' for i in range(256)])
+_PRINTED = range(32, 127)
+_ODD = np.array([i not in _PRINTED or chr(i) in '"#' for i in range(256)])
 
 
 class _Tokens(NamedTuple):
@@ -33,12 +35,19 @@ class _Tokens(NamedTuple):
 def load(path: Path, mark: str | None, *, child_first: bool) -> Hierarchy | None:
     """Return the hierarchy of a large plain file, or None if it is not one.
 
-    Fields stand apart by `mark`, or by white space.
+    Fields stand apart by `mark`, or by white space; `auto` means tabs where the first
+    pair has one.
     """
-    if path.stat().st_size < SMALLEST or not (mark is None or mark in _MARKS):
-        return None
-    data = _without_head(np.fromfile(path, np.uint8))
-    if not _plain(data, mark):
+    try:
+        large = path.stat().st_size >= SMALLEST
+        data = np.fromfile(path, np.uint8) if large else np.zeros(0, np.uint8)
+    except OSError:
+        return None  # `text` says why
+    data = _without_head(data)
+    if mark == "auto":
+        first = data[:_HEAD].tobytes().partition(b"\n")[0]
+        mark = "\t" if b"\t" in first.strip(_BLANK) else None
+    if not (len(data) and (mark is None or mark in _MARKS) and _plain(data, mark)):
         return None
     tokens = _tokens(data, mark)
     if not _in_pairs(tokens, data, mark):
@@ -53,14 +62,14 @@ def load(path: Path, mark: str | None, *, child_first: bool) -> Hierarchy | None
 
 def _without_head(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Drop comments and empty lines above the first pair."""
-    head = data[:_CHUNK].tobytes()
+    head = data[:_HEAD].tobytes()
     start = 0
     while (end := head.find(b"\n", start)) >= 0:
         line = head[start:end].strip(_BLANK)
         if line and not line.startswith(b"#"):
-            break
+            return data[start:]
         start = end + 1
-    return data[start:]
+    return data[:0]  # no pair ends there: not plain
 
 
 def _plain(data: NDArray[np.uint8], mark: str | None) -> bool:
@@ -117,9 +126,7 @@ def _in_pairs(tokens: _Tokens, data: NDArray[np.uint8], mark: str | None) -> boo
     return bool((gaps == 1).all()) and marks == len(gaps)
 
 
-def _graph(
-    data: NDArray[np.uint8], tokens: _Tokens, *, child_first: bool
-) -> Hierarchy:
+def _graph(data: NDArray[np.uint8], tokens: _Tokens, *, child_first: bool) -> Hierarchy:
     begin, lengths = tokens.begin, tokens.lengths
     if child_first:
         begin = begin.reshape(-1, 2)[:, ::-1].ravel()

@@ -20,6 +20,8 @@ from kfr.errors import CycleError, HierarchyError, MissingError
 from kfr.files import read_text
 from kfr.hierarchy import Hierarchy
 
+from . import plain
+
 Edge = tuple[str, str]  # (parent, child)
 
 _NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": None}
@@ -49,8 +51,9 @@ def load(
     if path is None or not path.is_file():
         raise MissingError(f"the source 'text' needs a file; there is none at {path}")
     child_first = order == "child-parent"
-    if plain_file := plain.load(path, _mark(path, separator), child_first=child_first):
-        return plain_file
+    large = plain.load(path, _marked(path, separator), child_first=child_first)
+    if large is not None:
+        return large
     edges: dict[Edge, int] = {}
     for number, (first, second) in _pairs(path, separator):
         edge = (second, first) if child_first else (first, second)
@@ -82,14 +85,24 @@ def _with_lines(cycle: list[str], edges: dict[Edge, int]) -> str:
     return f"{last}: with lines {', '.join(shown)}, " if others else f"{last}: "
 
 
+def _marked(path: Path, separator: str) -> str | None:
+    """Return what stands between fields, None for white space, or still `auto`."""
+    if separator == "auto" and path.suffix.lower() == ".csv":
+        return ","
+    return _NAMED.get(separator, separator)
+
+
 def _pairs(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, str]]]:
     """Yield (line number, the two fields)."""
     text = read_text(path, HierarchyError)
-    mark = _mark(path, separator)
+    mark = _marked(path, separator)
+    undecided = mark == "auto"
     for number, line in enumerate(text.split("\n"), 1):
         content = _COMMENT.sub(r"\1", line).strip("\r ")
         if not content.strip():
             continue
+        if undecided:
+            mark, undecided = "\t" if "\t" in content.strip() else None, False
         fields = _fields(content, mark)
         if len(fields) != 2 or not all(fields):  # noqa: PLR2004
             raise HierarchyError(
@@ -98,20 +111,6 @@ def _pairs(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, str]]]:
                 "or give separator=tab|comma|..."
             )
         yield number, (fields[0], fields[1])
-
-
-def _mark(path: Path, separator: str) -> str | None:
-    """Return what stands between fields; None is any white space."""
-    if separator != "auto":
-        return _NAMED.get(separator, separator)
-    if path.suffix.lower() == ".csv":
-        return ","
-    with path.open("rb") as file:
-        for line in file:
-            content = _COMMENT.sub(r"\1", line.decode(errors="replace")).strip("\ufeff\r\n ")
-            if content.strip():
-                return "\t" if "\t" in content.strip() else None
-    return None
 
 
 def _fields(content: str, mark: str | None) -> list[str]:

@@ -15,15 +15,15 @@ FILES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
 # the first line that lies below all it imports.
 LAYERS = """
 errors
-arrays cycles formats
+arrays builtin cycles formats
 levels spans
 strings
 plugins hierarchy files
 edges export_rdf information lexicon mapping mintree weights
-branches distance drawing suggestion transforms weightings
-objects
-export knowledge
-sources
+branches drawing rules suggestion transforms tree_distances undirected weightings
+distance objects
+export knowledge similarity
+matrix sources
 cache findings
 audit figures
 audit_page suspicion
@@ -33,7 +33,7 @@ data.images data.shapes_outlines data.shapes_pixels
 data data.shapes_drawing
 data.batches data.cifar data.folder data.shapes names
 models models.backbones models.small
-models.heads objectives.pairwise objectives.precision
+models.heads objectives.pairwise objectives.precision objectives.tree
 objectives
 objectives.classification objectives.distances
 objectives.qtr

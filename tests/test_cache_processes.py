@@ -38,10 +38,28 @@ for n in range(rounds):
 """
 
 
-def start(code, *arguments):
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen(command, **pipes, text=True)
+@pytest.fixture
+def start():
+    """Start Python on some code; whatever still runs is killed in the end."""
+    started = []
+
+    def start(code, *arguments):
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        started.append(subprocess.Popen(command, **pipes, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def until(there, process):
+    """Wait until a file is there, unless the process that makes it dies."""
+    while not there.exists() and process.poll() is None:
+        time.sleep(0.01)
+    assert there.exists()
 
 
 def together(workers):
@@ -54,13 +72,11 @@ def together(workers):
 
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.slow)])
-def test_of_eight_processes_one_builds_and_all_have_the_same(tmp_path, rounds):
+def test_of_eight_processes_one_builds_and_all_have_the_same(start, tmp_path, rounds):
     workers = [start(WORKER, tmp_path, rounds) for _ in range(8)]
     for n in range(rounds):
         (same,) = together(workers)
         assert same.endswith(f" {2.0 * (n + 1)}\n")
-    for worker in workers:
-        worker.communicate()
     builds = [path.name.split("-")[1] for path in tmp_path.glob("built-*")]
     assert sorted(map(int, builds)) == list(range(rounds))
 
@@ -87,25 +103,19 @@ def pets_known(pets):
 
 
 @pytest.mark.parametrize("end", ["is killed", "exits"])
-def test_when_the_builder_dies_the_next_goes_on(tmp_path, pets_known, end):
+def test_when_the_builder_dies_the_next_goes_on(start, tmp_path, pets_known, end):
     builder = start(STUCK, tmp_path / "holding", end)
-    try:
-        while not (tmp_path / "holding").exists() and builder.poll() is None:
-            time.sleep(0.01)
-        if end == "is killed":
-            os.kill(builder.pid, signal.SIGKILL)
-    finally:
-        builder.kill()
-        builder.communicate()
-    assert (tmp_path / "holding").exists()
+    until(tmp_path / "holding", builder)
+    if end == "is killed":
+        os.kill(builder.pid, signal.SIGKILL)
+    assert builder.wait(60) != 0
     assert cached("entry", pets_known).labels == ("cat", "dog")
     assert len(entries()) == 1
 
 
-def test_who_waits_for_a_builder_that_dies_builds(tmp_path):
+def test_who_waits_for_a_builder_that_dies_builds(start, tmp_path):
     builder = start(STUCK, tmp_path / "holding", "is killed")
-    while not (tmp_path / "holding").exists():
-        time.sleep(0.01)
+    until(tmp_path / "holding", builder)
     waiting = start(WORKER.replace("entry{n}", "entry"), tmp_path, 1)
     waiting.stdin.write("go\n")
     waiting.stdin.flush()
@@ -113,6 +123,5 @@ def test_who_waits_for_a_builder_that_dies_builds(tmp_path):
     time.sleep(0.2)
     assert not list(tmp_path.glob("built-*"))
     builder.kill()
-    builder.communicate()
     assert waiting.communicate(timeout=60)[0].endswith("2.0\n")
     assert len(list(tmp_path.glob("built-*"))) == 1

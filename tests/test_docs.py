@@ -32,7 +32,8 @@ def test_every_example_of_the_manual_runs(page, tmp_path, monkeypatch):
 
 def test_the_readme_names_only_commands_that_exist():
     text = (ROOT / "README.md").read_text("utf-8")
-    used = set(re.findall(r"^kfr ([a-z]+)", text, re.MULTILINE))
+    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    used = set(re.findall(r"^kfr ([a-z]+)", blocks, re.MULTILINE))
     assert used
     for name in used:
         subprocess.run([KFR, name, "--help"], capture_output=True, check=True)
