@@ -14,7 +14,7 @@ demo: $(VENV)/ready ## train with and without knowledge on drawn shapes, and com
 	$(BIN)/kfr demo
 
 test: lint ## check format, style and types, then run every test
-	$(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(VENV)/ready ## check format, style and types
 	$(BIN)/ruff format --check .

@@ -124,7 +124,7 @@ def show(
     if json:
         show_json([branch.plain() for branch in branches])
     else:
-        _draw(branches)
+        draw(branches)
 
 
 @app.command()
@@ -167,7 +167,8 @@ def show_findings(findings: Sequence[Any], json: bool) -> None:
         raise typer.Exit(KfrError.exit_code)
 
 
-def _draw(branches: Sequence[Any]) -> None:
+def draw(branches: Sequence[Any]) -> None:
+    """Print trees."""
     from rich.console import Console
     from rich.tree import Tree
 

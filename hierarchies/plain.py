@@ -29,7 +29,6 @@ _ODD = np.array([i not in _PRINTED or chr(i) in '"#' for i in range(256)])
 class _Tokens(NamedTuple):
     begin: Indices  # [T], where each begins
     lengths: Indices  # [T]
-    line: NDArray[np.int32]  # [T]
 
 
 def load(path: Path, mark: str | None, *, child_first: bool) -> Hierarchy | None:
@@ -88,42 +87,47 @@ def _plain(data: NDArray[np.uint8], mark: str | None) -> bool:
 
 
 def _tokens(data: NDArray[np.uint8], mark: str | None) -> _Tokens:
-    apart = np.zeros(256, bool)
-    apart[list(_BLANK)] = True
-    if mark is not None:
-        apart[ord(mark)] = True
-    begin, end, lines = [], [], []
-    before, line = True, 0
+    turns = []
+    before = True
     for start in range(0, len(data), _CHUNK):
         chunk = data[start : start + _CHUNK]
-        gap = np.concatenate([[before], apart[chunk]])
-        first = np.flatnonzero(gap[:-1] & ~gap[1:])
-        number = np.cumsum(chunk == 10, dtype=np.int32)  # noqa: PLR2004
-        begin.append(first + start)
-        end.append(np.flatnonzero(~gap[:-1] & gap[1:]) + start)
-        lines.append(number[first] + np.int32(line))
-        before, line = bool(gap[-1]), line + int(number[-1])
+        gap = np.empty(len(chunk) + 1, bool)
+        gap[0] = before
+        np.less_equal(chunk, ord(" "), out=gap[1:])
+        if mark is not None:
+            gap[1:] |= chunk == ord(mark)
+        turns.append(np.flatnonzero(gap[:-1] != gap[1:]) + start)
+        before = bool(gap[-1])
     if not before:
-        end.append(np.array([len(data)]))
-    starts = np.concatenate(begin)
-    return _Tokens(starts, np.concatenate(end) - starts, np.concatenate(lines))
+        turns.append(np.array([len(data)]))
+    ends = np.concatenate(turns)
+    return _Tokens(ends[::2].copy(), ends[1::2] - ends[::2])
 
 
 def _in_pairs(tokens: _Tokens, data: NDArray[np.uint8], mark: str | None) -> bool:
     """Tell if each line has two fields, and one mark between them if there are any."""
-    line, begin = tokens.line, tokens.begin
-    if not len(line) or len(line) % 2 or (line[::2] != line[1::2]).any():
+    begin, end = tokens.begin, tokens.begin + tokens.lengths
+    if not len(begin) or len(begin) % 2:
         return False
-    if (line[2::2] == line[1:-1:2]).any():
+    gaps = begin[1:] - end[:-1]
+    if mark is not None and (gaps[::2] != 1).any():
         return False
-    if mark is None:
-        return True
-    gaps = begin[1::2] - (begin[::2] + tokens.lengths[::2])
-    marks = sum(
-        int((data[start : start + _CHUNK] == ord(mark)).sum())
+    if (gaps == 1).all():  # then what stands in a gap is all there is to see
+        breaks = data[end[:-1]] == ord("\n")
+    else:
+        line = np.searchsorted(_positions(data, "\n"), begin)
+        breaks = line[1:] > line[:-1]
+    if breaks[::2].any() or not breaks[1::2].all():
+        return False
+    return mark is None or len(_positions(data, mark)) == len(gaps[::2])
+
+
+def _positions(data: NDArray[np.uint8], sign: str) -> Indices:
+    found = [
+        np.flatnonzero(data[start : start + _CHUNK] == ord(sign)) + start
         for start in range(0, len(data), _CHUNK)
-    )
-    return bool((gaps == 1).all()) and marks == len(gaps)
+    ]
+    return np.concatenate(found)
 
 
 def _graph(data: NDArray[np.uint8], tokens: _Tokens, *, child_first: bool) -> Hierarchy:
@@ -144,8 +148,9 @@ def _graph(data: NDArray[np.uint8], tokens: _Tokens, *, child_first: bool) -> Hi
 def _first_equal(data: NDArray[np.uint8], begin: Indices, lengths: Indices) -> Indices:
     """Return where the text of each token stands for the first time, `[T]`."""
     first = first_seen(spans.hashes(data, begin, lengths))
-    same = (lengths == lengths[first]).all()
-    if same and spans.equal(data, begin, begin[first], lengths):
+    again = np.flatnonzero(first != np.arange(len(first)))
+    one, other, long = begin[again], begin[first[again]], lengths[again]
+    if (long == lengths[first[again]]).all() and spans.equal(data, one, other, long):
         return first
     # Two texts of one hash: in 10 million about once in 400,000 files.
     texts = [data[b : b + n].tobytes() for b, n in zip(begin, lengths, strict=True)]

@@ -42,6 +42,15 @@ def grouped(keys: Indices) -> Indices:
     return packed
 
 
+def distinct(at: Indices, size: int) -> Indices:
+    """Return the different ones of positions below `size`, ascending."""
+    if len(at) < size // 16:
+        return np.unique(at)
+    there = np.zeros(size, bool)
+    there[at] = True
+    return np.flatnonzero(there)
+
+
 def first_seen(keys: Hashes) -> Indices:
     """Return where each of `keys` `[N]` stands for the first time, `[N]`.
 

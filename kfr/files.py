@@ -84,7 +84,7 @@ def read_text(path: Path, refusal: type[KfrError] = DataError) -> str:
 
 def save_arrays(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
     """Write named arrays and a JSON description as one safetensors file."""
-    whole = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    whole = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     text = json.dumps(about)
     notes = {"about": text, "sha256": _digest(whole, text)}
     write_whole(path, save(whole, notes))

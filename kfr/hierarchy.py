@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kfr import arrays, levels
-from kfr.arrays import grouped, mixed, rows, starts
+from kfr.arrays import distinct, grouped, mixed, rows, starts
 from kfr.cycles import shortest_cycle
 from kfr.errors import CycleError, HierarchyError, listed, suggest
 from kfr.strings import Strings
@@ -198,10 +198,10 @@ class Hierarchy:
     def above(self, nodes: Indices) -> Indices:
         """Return `nodes` and all their ancestors, in the graph's order."""
         seen = np.zeros(len(self), bool)
-        front = np.unique(nodes)
+        front = distinct(nodes, len(self))
         for _ in range(levels.MOST):
             seen[front] = True
-            front = np.unique(self.parents[rows(self.offsets, front)])
+            front = distinct(self.parents[rows(self.offsets, front)], len(self))
             front = front[~seen[front]]
             if not len(front):
                 return np.flatnonzero(seen)
@@ -223,6 +223,8 @@ class Hierarchy:
 
     def part(self, kept: Indices) -> tuple[Self, Indices]:
         """Return the graph of the nodes `kept`, ascending, and its edges' positions."""
+        if len(kept) == len(self):
+            return self, np.arange(len(self.parents))
         inside = np.zeros(len(self), bool)
         inside[kept] = True
         edges = np.flatnonzero(inside[self.child] & inside[self.parents])

@@ -264,3 +264,34 @@ def test_interrupted_the_command_exits_with_130_and_says_how_to_go_on(here):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "kfr train --resume --out run" in err
+
+
+def test_inspect_draws_the_hierarchy_and_lists_the_mapping(kfr, here):
+    kfr("hierarchy", "build", "--hierarchy", "tree.txt")
+    drawn = kfr("inspect", "hierarchy").out
+    assert re.search(r"height +2", drawn)
+    assert re.search(r"animal\n.*bird\n.*parrot", drawn)
+    (tree,) = json.loads(kfr("inspect", "hierarchy", "--json").out)["tree"]
+    assert [child["node"] for child in tree["children"]] == ["bird", "mammal"]
+    rows = json.loads(kfr("inspect", "mapping", "--json").out)
+    ways = {row["label"]: row["is a"] for row in rows}
+    assert ways["parrot"] == "bird > animal"
+    assert ways["cat"] == ways["dog"] == "mammal > animal"
+
+
+def test_inspect_audits_with_a_comparison_and_what_a_run_confuses(kfr, here):
+    arguments = ["--source", "wordnet", "--dataset", "shapes"]
+    assert kfr("train", *SMALL, "--source", "wordnet", "--out", "run").code == 0
+    change = "weighting=depth,decay=0.5"
+    done = kfr("inspect", "distances", *arguments, "--run", "run", "--compare", change,
+               "--html", "a.html", "--json")  # fmt: skip
+    assert done.code == 0, done.err
+    tables = json.loads(done.out)["tables"]
+    assert any(change in title for title in tables)
+    assert tables["Confused by the run, far in the hierarchy"]
+    kinds = tables["Rank correlation between kinds of distance"]
+    assert {"path", "resnik"} <= {row["distance"] for row in kinds}
+    assert "Never confused" in Path("a.html").read_text()
+    wrong = kfr("inspect", "distances", *arguments, "--compare", "wieghting=depth")
+    assert wrong.code == 2
+    assert "did you mean 'weighting'" in wrong.err
