@@ -1,7 +1,7 @@
 """Time RDF of 600,000 triples against rdflib: `python bench/rdf.py`.
 
-200,000 SKOS concepts, each with a type, an English label and a broader concept. The peer
-only parses; ours is the whole source, from the file to the hierarchy.
+200,000 SKOS concepts, each with a type, an English label and a broader concept. The
+peer only parses; ours is the whole source, from the file to the hierarchy.
 """
 
 import tempfile
