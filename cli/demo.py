@@ -16,7 +16,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the two runs go.")] = Path(
         "runs/demo"
     ),
-    epochs: Annotated[int, typer.Option(min=1)] = 7,
+    epochs: Annotated[int, typer.Option(min=1)] = 8,
     device: options.Device = None,
     settings: options.Settings = None,
     json: options.Json = False,
