@@ -17,6 +17,16 @@ from kfr.hierarchy import Hierarchy, Indices
 from kfr.similarity import check_unweighted
 from kfr.weights import EdgeWeights, Transform
 
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    OSError,
+    EOFError,
+    RecursionError,
+    MemoryError,
+    csv.Error,
+)
 _CLOSE = 1e-6  # relative; the two halves may be rounded differently
 
 
@@ -45,7 +55,7 @@ def matrix(
         raise DataError(f"{path}: a matrix is a .npy, .csv or .json file")
     try:
         named = read(path)
-    except (ValueError, SyntaxError, OSError, RecursionError, csv.Error) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: {error}") from None
     names = [hierarchy.nodes[node] for node in nodes.tolist()]
     values = _ordered(named, labels, names, path)
@@ -81,9 +91,13 @@ def _from_csv(path: Path) -> _Named:
     return _Named(names, np.array(values).reshape(len(names), len(names)))
 
 
+class _Object(list[tuple[str, object]]):
+    """A JSON object with its doubled keys still in it."""
+
+
 def _from_json(path: Path) -> _Named:
     text = read_text(path, DataError)
-    pairs = list(_pairs(json.loads(text, object_pairs_hook=list)))
+    pairs = list(_pairs(json.loads(text, object_pairs_hook=_Object)))
     place: dict[str, int] = {}
     for a, b, _ in pairs:
         place.setdefault(a, len(place))
@@ -98,10 +112,10 @@ def _from_json(path: Path) -> _Named:
 
 
 def _pairs(content: object) -> Iterator[tuple[str, str, float]]:
-    if not isinstance(content, list):
+    if not isinstance(content, _Object):
         raise ValueError("expected an object, {'cat': {'dog': 3}}")  # noqa: TRY004
     for key, value in content:
-        if isinstance(value, list):
+        if isinstance(value, _Object):
             yield from ((key, other, _number(key, v)) for other, v in value)
         else:
             pair = ast.literal_eval(key)
@@ -173,7 +187,8 @@ def _checked(values: Matrix, labels: Sequence[str], path: Path) -> Matrix:
     values = np.where(np.isnan(values), values.T, values)
     diagonal = np.diag(values).copy()
     np.fill_diagonal(values, np.where(np.isnan(diagonal), 0.0, diagonal))
-    uneven = np.abs(values - values.T) > _CLOSE * np.maximum(np.abs(values), 1e-300)
+    with np.errstate(invalid="ignore"):  # infinite ones are refused below
+        uneven = np.abs(values - values.T) > _CLOSE * np.abs(values)
     for wrong, why in (
         (np.isnan(values), "there is no distance"),
         (np.isinf(values), "the distance is infinite"),

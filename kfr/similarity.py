@@ -79,23 +79,24 @@ def wu_palmer(
 ) -> DistanceMatrix:
     """1 - 2 ds / (d1 + d2), ds = depth(lca), d_i = ds + path(i, lca); Wu & Palmer.
 
-    ACL 1994. A root has depth 1, and lca is the deepest common ancestor. `depth` counts
-    the most or the fewest steps from a root, as in cvjena/semantic-embeddings; paths
-    are the shortest. nltk's `wup_similarity` differs on a graph that is no tree: there,
-    lca is deepest by the fewest steps, but ds counts the most.
+    ACL 1994. A root has depth 1, and lca is the common ancestor of most steps from a
+    root, so a lowest one; of several the nearest. `depth` says whether ds counts the
+    most or the fewest steps, as in cvjena/semantic-embeddings; paths are the shortest.
+    nltk's `wup_similarity` differs on a graph that is no tree: there, lca is deepest by
+    the fewest steps, but ds counts the most.
     """
     check_unweighted("wu_palmer", weights)
     graph, at, _ = part(hierarchy, nodes, dag)
-    deep = 1 + (graph.longest_depth if depth == "longest" else graph.depth)
-    # The deepest first, then the shortest paths: both in one number.
-    most = 2 * len(graph)
-    least = _least(graph, at, -most * deep, np.ones(len(graph.parents)))
-    ds = np.ceil(-least / most)
-    paths = least + most * ds
-    with np.errstate(invalid="ignore"):
-        distances = paths / (2 * ds + paths)
-    distances[~np.isfinite(least)] = np.inf
-    return _measured(transform, distances, graph, at)
+    longest = graph.longest_depth
+    deep = 1 + (longest if depth == "longest" else graph.depth)
+    # The lowest first, then the deepest, then the nearest: all in one number.
+    most = int(longest.max(initial=0)) + 2
+    rank = (longest * most + deep) * (2 * most)
+    least = _least(graph, at, -rank, np.ones(len(graph.parents)))
+    check_connected(least, graph, at)
+    lowest = np.ceil(-least / (2 * most))
+    ds, paths = lowest % most, least + 2 * most * lowest
+    return _measured(transform, paths / (2 * ds + paths), graph, at)
 
 
 def jiang_conrath(

@@ -107,8 +107,17 @@ def tree_distances(
     joint[same] = climb[same]
     rank = np.empty(len(nodes), np.int64)
     rank[by_place] = np.arange(len(nodes))
-    check_transform(transform, 2 * float(climb.max(initial=0.0)))
+    check_transform(transform, _longest(TreeDistances(rank, climb, joint, np.positive)))
     return TreeDistances(rank, climb, joint, transform)
+
+
+def _longest(totals: TreeDistances) -> float:
+    """Return the greatest total: what is farthest from any class is an end of it."""
+    classes = np.arange(len(totals))
+    if not len(classes):
+        return 0.0
+    end = int(totals.between(classes[:1], classes).argmax())
+    return float(totals.between([end], classes).max())
 
 
 def _drawn(tree: Hierarchy, no_cost: Floats) -> Indices:

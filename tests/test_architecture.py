@@ -26,7 +26,8 @@ export knowledge similarity
 matrix sources
 cache findings
 audit figures
-audit_page suspicion
+audit_page comparison suspicion
+sections
 config
 defaults
 data.images data.shapes_outlines data.shapes_pixels
