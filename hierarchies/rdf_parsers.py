@@ -1,5 +1,6 @@
 """The statements of an RDF file, through pyoxigraph or rdflib."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -119,11 +120,14 @@ def _rdflib(path: Path, form: str, wanted: Wanted, prefixes: Prefixes) -> Statem
     if form in _XML:
         refuse_doctype(data, path)
     given = checked_json(data, path) if form == "json-ld" else _bare(data, form, path)
-    found = rdflib.Dataset(default_union=True)
-    found.namespace_manager = rdflib.namespace.NamespaceManager(found, "none")
-    with _texts_as_they_are():
+    with _texts_as_they_are(), warnings.catch_warnings():
+        # rdflib's parsers use what rdflib itself calls deprecated
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = rdflib.Dataset(default_union=True)
+        found.namespace_manager = rdflib.namespace.NamespaceManager(found, "none")
         found.parse(data=given, format=form, publicID=BASE)
-    for subject, predicate, thing, _ in found.quads((None, None, None, None)):
+        quads = list(found.quads((None, None, None, None)))
+    for subject, predicate, thing, _ in quads:
         if not (wanted(str(predicate)) and isinstance(subject, rdflib.URIRef)):
             continue
         if isinstance(thing, rdflib.URIRef):
