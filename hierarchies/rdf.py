@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
+import numpy as np
+
 from kfr.edges import Edge, graph
 from kfr.errors import HierarchyError, MissingError
 from kfr.export_rdf import BASE, OURS
-from kfr.hierarchy import Hierarchy
+from kfr.hierarchy import Hierarchy, Indices
 
 from . import reading
-from .rdf_findings import TOPS, Direction, Findings
+from .rdf_findings import TOPS, Direction, Findings, Relation
 from .rdf_parsers import BY_SUFFIX, Parser, statements
 
 Format = Literal[
@@ -59,15 +61,28 @@ def load(
         named = ", ".join(sorted(findings.imports))
         log.warning("%s: owl:imports is not followed: %s", path, named)
     chosen = findings.chosen(direction, str(path))
-    left_out = frozenset[str]() if thing else TOPS
-    edges = [pair for pair in findings.edges(chosen) if left_out.isdisjoint(pair)]
-    nodes = {node for pair in edges for node in pair} | findings.alone(chosen)
-    called = _called(sorted(nodes - left_out), ids, str(path))
+    iris, edges = _sorted(findings, chosen, frozenset() if thing else TOPS)
+    called = _called(iris, ids, str(path))
     names = {node: _name(findings, iri) for iri, node in called.items()}
-    place = {iri: i for i, iri in enumerate(called)}
-    edges.sort(key=lambda pair: (place[pair[0]], place[pair[1]]))
-    pairs: dict[Edge, int] = {(called[p], called[c]): 0 for c, p in edges}
+    nodes = list(called.values())
+    pairs: dict[Edge, int] = {(nodes[p], nodes[c]): 0 for c, p in edges.tolist()}
     return graph(names, pairs, str(path), break_cycles=break_cycles)
+
+
+def _sorted(
+    findings: Findings, relation: Relation, left_out: frozenset[str]
+) -> tuple[list[str], Indices]:
+    """Return the nodes and the edges between them, in an order that no parser sets."""
+    iris = list(findings.at)
+    gone = [findings.at[iri] for iri in left_out & findings.at.keys()]
+    edges = findings.edges(relation)
+    edges = edges[~np.isin(edges, gone).any(1)]
+    nodes = np.setdiff1d(np.union1d(edges, findings.alone(relation)), gone)
+    ordered = sorted(nodes.tolist(), key=iris.__getitem__)
+    place = np.zeros(len(iris), np.int64)
+    place[ordered] = np.arange(len(ordered))
+    placed = place[edges]
+    return [iris[i] for i in ordered], placed[np.lexsort(placed.T[::-1])]
 
 
 def _files(path: Path | None) -> list[Path]:

@@ -1,14 +1,17 @@
 """What a hierarchy needs of the statements in RDF files."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from kfr.errors import HierarchyError, UsageError, listed
+from kfr.hierarchy import Indices
 
 from .rdf_parsers import Statement
 
 Direction = Literal["auto", "child-parent", "parent-child"]
-Pair = tuple[str, str]  # (child, parent)
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _RDFS = "http://www.w3.org/2000/01/rdf-schema#"
@@ -59,8 +62,9 @@ class Findings:
     language: str
     seen: dict[str, bool] = field(default_factory=dict)  # predicates, and if wanted
     prefixes: dict[str, str] = field(default_factory=dict)
-    pairs: dict[str, set[Pair]] = field(default_factory=dict)  # by predicate
-    members: dict[str, set[str]] = field(default_factory=dict)  # by kind
+    at: dict[str, int] = field(default_factory=dict)  # resources, numbered
+    pairs: dict[str, list[int]] = field(default_factory=dict)  # subject, object, ...
+    members: dict[str, list[int]] = field(default_factory=dict)  # by kind
     labels: dict[str, tuple[int, int, str]] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
 
@@ -95,11 +99,15 @@ class Findings:
                 label = (_rank(language, self.language), _LABELS[predicate], thing)
                 self.labels[subject] = min(label, self.labels.get(subject, label))
         elif predicate == _TYPE:
-            self.members.setdefault(thing, set()).add(subject)
+            self.members.setdefault(thing, []).append(self._number(subject))
         elif predicate == _IMPORTS:
             self.imports.add(thing)
         else:
-            self.pairs.setdefault(predicate, set()).add((subject, thing))
+            pair = (self._number(subject), self._number(thing))
+            self.pairs.setdefault(predicate, []).extend(pair)
+
+    def _number(self, iri: str) -> int:
+        return self.at.setdefault(iri, len(self.at))
 
     def chosen(self, direction: Direction, where: str) -> Relation:
         """Return the relation to build from.
@@ -120,23 +128,28 @@ class Findings:
         for relation in relations:
             if any(kind in self.members for kind in relation.kinds):
                 return relation
-        others = sorted(self.seen)
+        others = sorted(self.seen) or ["none: there is no statement in it"]
         raise HierarchyError(
             f"{where}: nothing in it is related by {self.relation!r}; give relation=, "
-            f"one of its {len(others)} predicates:{listed(others)}"
+            f"one of its predicates:{listed(others)}"
         )
 
-    def edges(self, relation: Relation) -> set[Pair]:
-        """Return the (child, parent) pairs of a relation."""
-        found = {pair for p in relation.up for pair in self.pairs.get(p, ())}
-        found |= {pair[::-1] for p in relation.down for pair in self.pairs.get(p, ())}
+    def edges(self, relation: Relation) -> Indices:
+        """Return child and parent of every edge, `[E, 2]`; an edge may be there twice."""
+        found = np.concatenate(
+            [
+                *[_pairs(self.pairs.get(p, ())) for p in relation.up],
+                *[_pairs(self.pairs.get(p, ()))[:, ::-1] for p in relation.down],
+            ]
+        )
         if relation == SUBCLASS:  # every class is its own subclass: it says nothing
-            found = {(child, parent) for child, parent in found if child != parent}
+            found = found[found[:, 0] != found[:, 1]]
         return found
 
-    def alone(self, relation: Relation) -> set[str]:
+    def alone(self, relation: Relation) -> Indices:
         """Return what is a node even without an edge."""
-        return {node for kind in relation.kinds for node in self.members.get(kind, ())}
+        found = [node for kind in relation.kinds for node in self.members.get(kind, ())]
+        return np.array(found, np.int64)
 
     def _of_one(self, iri: str, direction: Direction) -> Relation:
         kinds = frozenset[str]()
@@ -160,6 +173,10 @@ class Findings:
                 f"{', '.join(sorted(known))}"
             )
         return known[prefix] + name
+
+
+def _pairs(flat: Iterable[int]) -> Indices:
+    return np.array(flat, np.int64).reshape(-1, 2)
 
 
 def _is_iri(text: str) -> bool:

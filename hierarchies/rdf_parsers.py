@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -31,6 +32,7 @@ BY_SUFFIX = {
 }
 STREAMED = {"nt": "nt", "nquads": "nq", "trig": "trig", "turtle": "ttl"}
 _XML = {"xml", "trix"}
+_WITHOUT_PREFIXES = {"hext", "nquads", "nt"}
 
 
 # Subject, predicate, object, and the language of a text: "" for none, None for a
@@ -119,13 +121,22 @@ def _rdflib(path: Path, form: str, wanted: Wanted, prefixes: Prefixes) -> Statem
     data = reading.data(path)
     if form in _XML:
         refuse_doctype(data, path)
-    given = checked_json(data, path) if form == "json-ld" else _bare(data, form, path)
+    bare = (
+        {"data": checked_json(data, path)}
+        if form == "json-ld"
+        else {
+            # a stream, since what is given as data has to be UTF-8
+            "source": BytesIO(_bare(data, form, path))
+        }
+    )
     with _texts_as_they_are(), warnings.catch_warnings():
         # rdflib's parsers use what rdflib itself calls deprecated
         warnings.simplefilter("ignore", DeprecationWarning)
         found = rdflib.Dataset(default_union=True)
-        found.namespace_manager = rdflib.namespace.NamespaceManager(found, "none")
-        found.parse(data=given, format=form, publicID=BASE)
+        only_its_own = rdflib.namespace.NamespaceManager(found, "none")
+        found.namespace_manager = only_its_own
+        found.default_context.namespace_manager = only_its_own
+        found.parse(**bare, format=form, publicID=BASE)
         quads = list(found.quads((None, None, None, None)))
     for subject, predicate, thing, _ in quads:
         if not (wanted(str(predicate)) and isinstance(subject, rdflib.URIRef)):
@@ -135,7 +146,8 @@ def _rdflib(path: Path, form: str, wanted: Wanted, prefixes: Prefixes) -> Statem
         elif isinstance(thing, rdflib.Literal):
             language = thing.language or ""
             yield str(subject), str(predicate), str(thing), language
-    prefixes.update({prefix: str(iri) for prefix, iri in found.namespaces()})
+    if form not in _WITHOUT_PREFIXES:
+        prefixes.update({prefix: str(iri) for prefix, iri in found.namespaces()})
 
 
 def _bare(data: bytes, form: str, path: Path) -> bytes:
