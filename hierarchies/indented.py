@@ -48,7 +48,7 @@ def load(
         HierarchyError: with `path:line`, what cannot be read or has two meanings.
     """
     path = reading.file(path, "indented")
-    lines = _without_bullets(list(_lines(path, comment)))
+    lines = _without_bullets(list(_lines(path, comment)), path)
     if any(line.indent[:1] in {" ", "\t"} for line in lines):
         _refuse_mixed(lines, path)
     unit = _unit(lines, skip)
@@ -84,7 +84,7 @@ def _lines(path: Path, comment: str) -> Iterator[_Line]:
             yield _Line(number, whole[: -len(name)], name)
 
 
-def _without_bullets(lines: list[_Line]) -> list[_Line]:
+def _without_bullets(lines: list[_Line], path: Path) -> list[_Line]:
     """Return the lines with dashes as indentation, or without bullets."""
     spaced = any(line.indent for line in lines)
     if spaced and all(_BULLET.match(line.name) for line in lines):
@@ -92,6 +92,8 @@ def _without_bullets(lines: list[_Line]) -> list[_Line]:
     dashed = [_DASHES.match(line.name) for line in lines]
     if spaced or not any(dashed):
         return lines
+    if bare := [line.number for line in lines if not line.name.strip("-")]:
+        raise HierarchyError(f"{path}:{bare[0]}: there is no name after the dashes")
     return [
         line._replace(indent=found[1], name=line.name[found.end() :]) if found else line
         for line, found in zip(lines, dashed, strict=True)

@@ -135,7 +135,7 @@ class Findings:
         )
 
     def edges(self, relation: Relation) -> Indices:
-        """Return child and parent of every edge, `[E, 2]`; an edge may be there twice."""
+        """Return child and parent of each edge, `[E, 2]`; some may be there twice."""
         found = np.concatenate(
             [
                 *[_pairs(self.pairs.get(p, ())) for p in relation.up],

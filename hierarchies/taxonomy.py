@@ -84,7 +84,7 @@ def _rows(path: Path, separator: str) -> Iterator[Row]:
             return
         except csv.Error as error:
             raise HierarchyError(
-                f"{path}:{line}: {error}; write a quote inside quotes twice"
+                f"{path}:{line}: {error}; close the quotes, write one inside twice"
             ) from None
         if any("\n" in cell for cell in cells):
             raise HierarchyError(f"{path}:{line}: a name goes on in the next line")
