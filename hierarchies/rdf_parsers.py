@@ -1,5 +1,6 @@
 """The statements of an RDF file, through pyoxigraph or rdflib."""
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,7 +98,7 @@ def _oxigraph(path: Path, form: str, wanted: Wanted, prefixes: Prefixes) -> Stat
         # lenient: rdflib takes IRIs with odd characters, too
         found = parse(file, kind, base_iri=BASE, lenient=True)
         for subject, predicate, thing, _ in found:
-            if not (isinstance(subject, NamedNode) and wanted(predicate.value)):
+            if not (wanted(predicate.value) and isinstance(subject, NamedNode)):
                 continue
             if isinstance(thing, NamedNode):
                 yield subject.value, predicate.value, thing.value, None
@@ -118,17 +119,7 @@ def _skip_mark(file: BinaryIO, path: Path) -> None:
 def _rdflib(path: Path, form: str, wanted: Wanted, prefixes: Prefixes) -> Statements:
     import rdflib
 
-    data = reading.data(path)
-    if form in _XML:
-        refuse_doctype(data, path)
-    bare = (
-        {"data": checked_json(data, path)}
-        if form == "json-ld"
-        else {
-            # a stream, since what is given as data has to be UTF-8
-            "source": BytesIO(_bare(data, form, path))
-        }
-    )
+    data = _safe(reading.data(path), form, path)
     with _texts_as_they_are(), warnings.catch_warnings():
         # rdflib's parsers use what rdflib itself calls deprecated
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -136,7 +127,8 @@ def _rdflib(path: Path, form: str, wanted: Wanted, prefixes: Prefixes) -> Statem
         only_its_own = rdflib.namespace.NamespaceManager(found, "none")
         found.namespace_manager = only_its_own
         found.default_context.namespace_manager = only_its_own
-        found.parse(**bare, format=form, publicID=BASE)
+        # a stream, since what is given as data has to be UTF-8
+        found.parse(source=BytesIO(data), format=form, publicID=BASE)
         quads = list(found.quads((None, None, None, None)))
     for subject, predicate, thing, _ in quads:
         if not (wanted(str(predicate)) and isinstance(subject, rdflib.URIRef)):
@@ -150,9 +142,13 @@ def _rdflib(path: Path, form: str, wanted: Wanted, prefixes: Prefixes) -> Statem
         prefixes.update({prefix: str(iri) for prefix, iri in found.namespaces()})
 
 
-def _bare(data: bytes, form: str, path: Path) -> bytes:
+def _safe(data: bytes, form: str, path: Path) -> bytes:
+    """Return what a parser may see of a file."""
     if form in _XML:
+        refuse_doctype(data, path)
         return data
+    if form == "json-ld":  # anew: of a key that is there twice, only one was checked
+        return json.dumps(checked_json(data, path)).encode()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise HierarchyError(f"{path}:1: byte 0: UTF-16; save the file as UTF-8")
     return data.removeprefix(b"\xef\xbb\xbf")

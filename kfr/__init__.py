@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from kfr.mapping import LabelMapping
     from kfr.recognition import load
+    from kfr.tree_distances import TreeDistances
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "KfrError",
     "Knowledge",
     "LabelMapping",
+    "TreeDistances",
     "build_knowledge",
     "load",
     "load_knowledge",
@@ -42,6 +44,7 @@ _HOME = {
     "KfrError": "errors",
     "Knowledge": "knowledge",
     "LabelMapping": "mapping",
+    "TreeDistances": "tree_distances",
     "build_knowledge": "knowledge",
     "load": "recognition",
     "load_knowledge": "knowledge",

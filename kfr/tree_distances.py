@@ -14,6 +14,7 @@ from kfr.weights import EdgeWeights, Transform, check_transform
 Floats = NDArray[np.float64]
 
 BLOCK = 64  # neighbours summed up together; a power of two is fast
+_RANGES = 1 << 14  # looked at together
 _CELLS = 1 << 18  # worked on at once: what they need fits a cache
 
 
@@ -69,6 +70,10 @@ class TreeDistances:
 
     def lowest(self, start: Indices, end: Indices) -> Floats:
         """Return the least of `joint[start:end]` for each of ascending ranges."""
+        if len(start) > _RANGES:
+            parts = range(0, len(start), _RANGES)
+            cut = [(start[i : i + _RANGES], end[i : i + _RANGES]) for i in parts]
+            return np.concatenate([self.lowest(*part) for part in cut])
         first, last = -(-start // BLOCK), end // BLOCK
         head = self._least(start, np.minimum(first * BLOCK, end))
         tail = self._least(np.maximum(last * BLOCK, start), end)
@@ -107,17 +112,25 @@ def tree_distances(
     joint[same] = climb[same]
     rank = np.empty(len(nodes), np.int64)
     rank[by_place] = np.arange(len(nodes))
-    check_transform(transform, _longest(TreeDistances(rank, climb, joint, np.positive)))
+    check_transform(transform, _longest(climb, joint))
     return TreeDistances(rank, climb, joint, transform)
 
 
-def _longest(totals: TreeDistances) -> float:
+def _longest(climb: Floats, joint: Floats) -> float:
     """Return the greatest total: what is farthest from any class is an end of it."""
-    classes = np.arange(len(totals))
-    if not len(classes):
+    if not len(climb):
         return 0.0
-    end = int(totals.between(classes[:1], classes).argmax())
-    return float(totals.between([end], classes).max())
+    end = int(_totals_from(0, climb, joint).argmax())
+    return float(_totals_from(end, climb, joint).max())
+
+
+def _totals_from(place: int, climb: Floats, joint: Floats) -> Floats:
+    """Return the totals from the class at one place to those at all, `[C]`."""
+    totals: Floats = climb + climb[place]
+    totals[place] = 0.0
+    totals[place + 1 :] -= 2 * np.minimum.accumulate(joint[place:])
+    totals[:place] -= 2 * np.minimum.accumulate(joint[:place][::-1])[::-1]
+    return totals
 
 
 def _drawn(tree: Hierarchy, no_cost: Floats) -> Indices:

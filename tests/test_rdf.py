@@ -70,7 +70,10 @@ def test_a_class_that_stands_alone_is_a_node(load):
 
 
 def test_every_class_is_below_owl_thing_only_if_asked_for(load):
-    text = "x:a rdfs:subClassOf x:b . x:b rdfs:subClassOf owl:Thing . owl:Thing a owl:Class ."
+    text = (
+        "x:a rdfs:subClassOf x:b . x:b rdfs:subClassOf owl:Thing ."
+        "owl:Thing a owl:Class ."
+    )
     assert edges(load(text)) == {"b>a"}
     assert edges(load(text, thing="true")) == {"b>a", "Thing>b"}
 
@@ -161,27 +164,21 @@ ONTOLOGY = PREFIXES + (
 )
 
 
-@pytest.fixture(scope="module")
-def ontology():
+FORMS = {"rdf": "xml", "owl": "xml", "xml": "xml", "ttl": "turtle", "nq": "nquads"}
+FORMS |= {"nt": "nt", "n3": "n3", "trig": "trig", "trix": "trix", "jsonld": "json-ld"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:rdflib")
+@pytest.mark.filterwarnings("ignore:Dataset.:DeprecationWarning")
+@pytest.mark.parametrize("suffix", FORMS)
+def test_every_form_says_the_same(tmp_path, suffix):
     import rdflib
 
-    graph = rdflib.Dataset()
-    graph.graph("http://x/g").parse(data=ONTOLOGY, format="turtle")
-    return graph
-
-
-@pytest.mark.filterwarnings("ignore:Dataset.default_context is deprecated")
-@pytest.mark.parametrize(
-    "suffix", ["rdf", "owl", "xml", "ttl", "nt", "n3", "nq", "trig", "trix", "jsonld"]
-)
-def test_every_form_says_the_same(ontology, tmp_path, suffix):
-    forms = {"rdf": "xml", "owl": "xml", "xml": "xml", "ttl": "turtle", "nq": "nquads"}
-    form = forms.get(suffix, {"jsonld": "json-ld"}.get(suffix, suffix))
-    graph = (
-        ontology if suffix in {"nq", "trig", "trix"} else ontology.graph("http://x/g")
-    )
+    whole = rdflib.Dataset()
+    graph = whole.graph("http://x/g").parse(data=ONTOLOGY, format="turtle")
     path = tmp_path / f"a.{suffix}"
-    graph.serialize(path, format=form, encoding="utf-8")
+    written = whole if suffix in {"nq", "trig", "trix"} else graph
+    written.serialize(path, format=FORMS[suffix], encoding="utf-8")
     found = Source.parse(f"{path},ids=local").load()
     assert edges(found) == {"animal>cat", "animal>dog"}
     assert names(found) == {"animal": "", "cat": "cat", "dog": "", "stone": ""}
@@ -211,16 +208,16 @@ def test_a_folder_or_a_pattern_is_several_files_in_one_graph(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     (tmp_path / "more").mkdir()
     (tmp_path / "a.ttl").write_text(PREFIXES + "x:b rdfs:subClassOf x:a .")
-    (tmp_path / "more" / "b.nt").write_text(
-        "<http://x/c> <http://www.w3.org/2000/01/rdf-schema#subClassOf> <http://x/b> .\n"
+    (tmp_path / "more" / "b.trig").write_text(
+        PREFIXES + "x:g { x:c rdfs:subClassOf x:b }"
     )
+    (tmp_path / "empty").mkdir()
     (tmp_path / "readme.txt").write_text("no RDF")
-    for path in (tmp_path, tmp_path / "**" / "*.*t*l", tmp_path / "*.ttl"):
+    for path in (tmp_path, tmp_path / "**" / "*.tt?", tmp_path / "*.ttl"):
         found = Source.parse(f"rdf,path={path},ids=local").load()
         assert edges(found) == ({"a>b", "b>c"} if path == tmp_path else {"a>b"})
     assert edges(Source.parse(f"{tmp_path}/a*.ttl,ids=local").load()) == {"a>b"}
     with pytest.raises(MissingError, match="no RDF file below"):
-        (tmp_path / "empty").mkdir()
         Source.parse(f"rdf,path={tmp_path / 'empty'}").load()
 
 

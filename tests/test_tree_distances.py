@@ -1,6 +1,7 @@
 """Distances from the tree alone, equal to the dense ones."""
 
 import pickle
+from contextlib import nullcontext
 
 import networkx as nx
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from kfr import plugins
+from kfr import tree_distances as module
 from kfr.distance import DistanceMatrix, path
 from kfr.errors import DataError, HierarchyError
 from kfr.hierarchy import Hierarchy
@@ -75,6 +77,14 @@ def test_whole_numbers_are_equal_to_the_last_digit(pets):
     assert not np.diag(found).any()
 
 
+def test_many_ranges_are_searched_a_part_at_a_time(monkeypatch):
+    tree = random_tree(0, 500)
+    lean = tree_distances(tree, np.arange(500), uniform(tree), linear())
+    before = lean.between([3], np.arange(500))
+    monkeypatch.setattr(module, "_RANGES", 7)
+    assert np.array_equal(lean.between([3], np.arange(500)), before)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_tree_of_many_blocks_is_searched_through_them(seed):
     """Pairs near and far, within one block of neighbours and over many."""
@@ -129,6 +139,18 @@ def test_a_tree_tries_a_transform_no_farther_than_classes_are_apart():
     given = (fork, fork.leaves, uniform(fork))
     lean = path(*given, lambda x: np.minimum(x, 3), memory_limit=TINY)
     assert lean.between([0], [1]).tolist() == [[2]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_tree_tries_a_transform_as_far_as_classes_are_apart(seed):
+    tree = random_tree(seed, 30)
+    draw = np.random.default_rng(seed)
+    nodes, weights = draw.integers(0, 30, 12), draw.uniform(0.1, 2, 29)
+    most = path(tree, nodes, weights, linear()).values.max()
+    given = (tree, nodes, weights)
+    for far, fine in ((1.001 * most, True), (0.9 * most, False)):
+        with nullcontext() if fine else pytest.raises(HierarchyError, match="increase"):
+            path(*given, lambda x, far=far: np.minimum(x, far), memory_limit=TINY)
 
 
 # Kept on disk
