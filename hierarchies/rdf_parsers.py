@@ -71,8 +71,9 @@ def form_of(path: Path) -> str:
     form = BY_SUFFIX.get(path.suffix.lower(), "turtle")
     if path.suffix.lower() == ".owl":
         with path.open("rb") as file:
-            start = file.read(200).lstrip(b"\xef\xbb\xbf \t\r\n\0")
-        marks = (b"<?", b"<!", b"<rdf", b"\xff", b"\xfe")
+            start = file.read(200).replace(b"\0", b"")  # UTF-16 has them
+        start = start.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+        marks = (b"<?", b"<!", b"<rdf")
         return "xml" if start.startswith(marks) else "turtle"
     return form
 

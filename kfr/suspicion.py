@@ -54,7 +54,8 @@ def never_confused(
     """
     shares, values = _shares(knowledge, confusion), _matrix(knowledge)
     upper = values[np.triu_indices(len(values), 1)]
-    near = (values > 0) & (values <= np.quantile(upper, 0.02))
+    nearest = np.quantile(upper, 0.02) if len(upper) else 0.0
+    near = (values > 0) & (values <= nearest)
     wrong = 1 - np.diag(confusion) / np.maximum(confusion.sum(1), 1)
     mistaken = np.minimum(wrong[:, None], wrong)
     why = "never confused by the run, next to each other in the hierarchy"
@@ -90,6 +91,8 @@ def _matrix(knowledge: Knowledge) -> Matrix:
 def _far(values: Matrix) -> NDArray[np.bool_]:
     """Return which pairs are at least as far apart as half of all, and not nearest."""
     upper = values[np.triu_indices(len(values), 1)]
+    if not len(upper):
+        return np.zeros(values.shape, bool)
     far: NDArray[np.bool_] = (values >= np.median(upper)) & (values > upper.min())
     return far
 

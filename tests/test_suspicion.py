@@ -69,3 +69,10 @@ def test_imagenet_has_names_that_mislead():
         (s.a.split(" (")[0], s.b.split(" (")[0]) for s in close_in_name(knowledge, 20)
     ]
     assert ("crane", "crane") in found  # the bird and the machine
+
+
+def test_a_single_class_is_close_to_none():
+    mapping = LabelMapping(dataset="x", nodes={"cat": "cat"})
+    alone = build_knowledge(Hierarchy.from_pairs([("animal", "cat")]), mapping)
+    assert close_in_name(alone) == []
+    assert never_confused(alone, np.ones((1, 1))) == []

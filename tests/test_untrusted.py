@@ -24,10 +24,11 @@ BOMB = f"<!DOCTYPE x [<!ENTITY a 'ha'>{ENTITIES}]><x>&i;</x>"
 
 
 def refused(path, match):
-    start = time.perf_counter()
+    """Return the seconds of work until the refusal, whatever else the machine does."""
+    start = time.process_time()
     with pytest.raises(KfrError, match=match):
         Source.parse(str(path)).load()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize("suffix", ["rdf", "owl", "xml", "trix"])
