@@ -96,66 +96,54 @@ def judge(
     paired (Efron & Tibshirani 1993, chapter 8 and 16).
     """
     baseline, *_ = found
-    drawn = {
-        "": _resampled(found, resamples),
-        "shuffled": _resampled(controls, resamples) if controls else {},
-    }
-    scores: dict[str, dict[str, Score]] = {}
-    for name, seeds in found.items():
-        scores[name] = {}
-        for metric in seeds[0]:
-            means = [float(np.nanmean(values[metric])) for values in seeds]
-            own, base = drawn[""][name, metric], drawn[""][baseline, metric]
-            control = drawn["shuffled"].get((name, metric))
-            exact = _Exact(found, controls, metric)
-            scores[name][metric] = Score(
-                float(np.mean(means)),
-                float(np.std(means, ddof=1)) if len(means) > 1 else float("nan"),
-                exact.gain(name, baseline, own - base) if name != baseline else None,
-                *(
-                    (None, None)
-                    if control is None
-                    else (
-                        exact.survives(name, baseline, control - base),
-                        exact.knowledge(name, own - control),
-                    )
-                ),
+    own = _samples(found, resamples)
+    shuffled = _samples(controls, resamples) if controls else {}
+    return {
+        name: {
+            metric: _score(
+                own[name, metric],
+                None if name == baseline else own[baseline, metric],
+                shuffled.get((name, metric)),
             )
-    return scores
+            for metric in seeds[0]
+        }
+        for name, seeds in found.items()
+    }
 
 
-class _Exact(NamedTuple):
-    """Differences of the means themselves, beside their resamples."""
+class _Sample(NamedTuple):
+    """A metric of each seed `[S]`, and its mean over resampled seeds, images `[R]`."""
 
-    found: Mapping[str, Sequence[Values]]
-    controls: Mapping[str, Sequence[Values]]
-    metric: str
+    seeds: Floats
+    drawn: Floats
 
-    def mean(self, runs: Sequence[Values]) -> float:
-        return float(np.mean([np.nanmean(values[self.metric]) for values in runs]))
+    @property
+    def mean(self) -> float:
+        return float(self.seeds.mean())
 
-    def gain(self, name: str, other: str, drawn: Floats) -> Gain:
-        value = self.mean(self.found[name]) - self.mean(self.found[other])
-        return _gain(value, drawn)
+    @property
+    def deviation(self) -> float:
+        return float(self.seeds.std(ddof=1)) if len(self.seeds) > 1 else float("nan")
 
-    def survives(self, name: str, other: str, drawn: Floats) -> Gain:
-        value = self.mean(self.controls[name]) - self.mean(self.found[other])
-        return _gain(value, drawn)
-
-    def knowledge(self, name: str, drawn: Floats) -> Gain:
-        value = self.mean(self.found[name]) - self.mean(self.controls[name])
-        return _gain(value, drawn)
+    def over(self, other: "_Sample") -> Gain:
+        low, high = np.nanpercentile(self.drawn - other.drawn, [2.5, 97.5])
+        return Gain(self.mean - other.mean, float(low), float(high))
 
 
-def _gain(value: float, drawn: Floats) -> Gain:
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return Gain(value, float(low), float(high))
+def _score(own: _Sample, base: _Sample | None, control: _Sample | None) -> Score:
+    return Score(
+        own.mean,
+        own.deviation,
+        own.over(base) if base else None,
+        control.over(base) if control and base else None,
+        own.over(control) if control else None,
+    )
 
 
-def _resampled(
+def _samples(
     found: Mapping[str, Sequence[Values]], resamples: int
-) -> dict[tuple[str, str], Floats]:
-    """Return the mean over resampled seeds and images of each metric, `[R]`."""
+) -> dict[tuple[str, str], _Sample]:
+    """Return every metric of every contender, resampled."""
     first = next(iter(found.values()))
     seeds, metrics = len(first), list(first[0])
     count = len(first[0][metrics[0]])
@@ -175,7 +163,10 @@ def _resampled(
             at = chosen[start : start + rows]
             parts[name].append(np.take_along_axis(by_seed, at[..., None], 1).mean(1))
     return {
-        (name, metric): np.concatenate(blocks)[:, i]
+        (name, metric): _Sample(
+            np.array([np.nanmean(values[metric]) for values in found[name]]),
+            np.concatenate(blocks)[:, i],
+        )
         for name, blocks in parts.items()
         for i, metric in enumerate(metrics)
     }
