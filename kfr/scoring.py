@@ -31,12 +31,10 @@ def score(
     config: RunConfig,
     records: list[Record],
     *,
-    model: nn.Module | None = None,
-    metrics: list[Plugin] | None = None,
+    model: nn.Module,
 ) -> Report:
     """Return the report of a trained model on the test part."""
-    scored = _Scored(parts, config, records, model or parts.model)
-    return scored.report(parts.knowledge, metrics)
+    return _Scored(parts, config, records, model).report(parts.knowledge)
 
 
 @dataclass(frozen=True)
@@ -108,18 +106,6 @@ def opened(
     parts = prepare(config, knowledge_of(run), checkpoints.facts(path)["image"])
     load_used(path, parts.model)
     return config, parts
-
-
-def evaluate_run(
-    run: Path,
-    *,
-    metrics: list[Plugin] | None = None,
-    device: str = "auto",
-    data_root: Path | None = None,
-) -> Report:
-    """Score a finished run again on the test part of its data set."""
-    config, parts = opened(run, device=device, data_root=data_root)
-    return score(parts, config, history(run), metrics=metrics)
 
 
 def evaluate_under(

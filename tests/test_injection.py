@@ -23,7 +23,7 @@ from kfr.objectives.alignment import Alignment
 from kfr.plugins import Plugin
 from kfr.recipes import read_recipe, recipes
 from kfr.runs import train
-from kfr.scoring import evaluate_run
+from kfr.scoring import evaluate_under
 from kfr.settings import run_config
 
 PHASES = [
@@ -103,7 +103,7 @@ def test_a_copied_run_needs_no_sources(tmp_path, monkeypatch):
     table.write_text("class\ta\tb\ncircle\t1\t0\nheart\t0\t1\n")
     injection = f"scales,relations=transe+epochs=20,attributes={table}"
     _, records = trained(tmp_path / "run", injection=injection)
-    report = evaluate_run(tmp_path / "run", device="cpu")
+    report = evaluate_under(tmp_path / "run", device="cpu")[str(tmp_path / "run")]
     assert report.metrics["accuracy"] == records[-1]["test/accuracy"]
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     before = load(tmp_path / "run", "cpu").output(images)

@@ -56,10 +56,10 @@ def test_runs_are_found_with_their_state(runs):
 
 
 def test_a_report_before_the_end_finishes_no_run(runs):
-    from kfr.scoring import evaluate_run, write_report
+    from kfr.scoring import evaluate_under, write_report
 
     part = runs / "sweep" / "part"
-    write_report(part, evaluate_run(part, device="cpu"))
+    write_report(part, evaluate_under(part, device="cpu")[str(part)])
     assert read_run(part).state == "stopped at epoch 1"
 
 

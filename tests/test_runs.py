@@ -19,7 +19,7 @@ from kfr.folders import free_folder
 from kfr.logs import history
 from kfr.runs import train
 from kfr.saving import BEST, LAST
-from kfr.scoring import evaluate_run
+from kfr.scoring import evaluate_under
 from kfr.settings import run_config
 
 KFR = Path(sys.executable).with_name("kfr")
@@ -195,7 +195,8 @@ def test_limit_train_and_phases(tmp_path):
 
 def test_a_run_is_scored_again_with_the_same_numbers(finished):
     stored = json.loads((finished / "report.json").read_text())["metrics"]
-    assert evaluate_run(finished, device="cpu").metrics == pytest.approx(stored)
+    report = evaluate_under(finished, device="cpu")[str(finished)]
+    assert report.metrics == pytest.approx(stored)
 
 
 def test_a_run_is_used_from_python(finished, tmp_path):

@@ -15,7 +15,7 @@ from kfr.files import load_arrays
 from kfr.logs import history
 from kfr.runs import train
 from kfr.saving import LAST
-from kfr.scoring import evaluate_run
+from kfr.scoring import evaluate_under
 from kfr.settings import run_config
 
 KFR = Path(sys.executable).with_name("kfr")
@@ -100,7 +100,7 @@ def test_an_average_is_what_is_scored_and_used(tmp_path):
     used = load(run, "cpu").model.state_dict()[name]
     assert torch.equal(used, torch.from_numpy(arrays[f"average.module.{name}"]))
     logged = history(run)[-1]
-    for metric, value in evaluate_run(run, device="cpu").metrics.items():
+    for metric, value in evaluate_under(run, device="cpu")[str(run)].metrics.items():
         assert value == pytest.approx(logged[f"test/{metric}"])
 
 
