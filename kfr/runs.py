@@ -127,7 +127,8 @@ class _Run:
             keep(self.out, place.epoch - 1)
         parallel.barrier()
         records = history(self.out)
-        pauses = _Pauses(config.save_every, asked)
+        begun = (place.epoch - 1) * self.parts.train.steps + place.step
+        pauses = _Pauses(config.save_every, asked, begun)
         events = fit(
             self.stepper,
             self.parts.train,
@@ -209,12 +210,11 @@ class _Run:
 class _Pauses:
     """When `fit` is to stop for a moment: to save, or because of a signal."""
 
-    def __init__(self, every: int | None, signalled: Asked) -> None:
+    def __init__(self, every: int | None, signalled: Asked, begun: int) -> None:
         self.every, self.signalled = every, signalled
-        self.last = self.calls = 0
+        self.last, self.calls = begun, 0  # in batches
 
     def __call__(self, done: int) -> bool:
-        self.last = self.last or done - 1  # where this process began
         self.calls += 1
         due = self.every is not None and done - self.last >= self.every
         if due or (
