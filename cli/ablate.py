@@ -8,7 +8,7 @@ import typer
 
 from . import options
 from .output import show_json, show_table
-from .runs import train_into
+from .runs import train_once
 
 
 def ablate(
@@ -16,9 +16,7 @@ def ablate(
     recipe: Annotated[
         str, typer.Argument(help="A recipe, as injection/cifar100, or a TOML file.")
     ],
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Runs of each, seeds 0, 1, ...")
-    ] = 3,
+    seeds: options.Seeds = 3,
     arm: Annotated[
         list[str] | None, typer.Option(help="Only none, all, shuffled, category, ...")
     ] = None,
@@ -45,7 +43,7 @@ def ablate(
     given = {k: v for k, v in ctx.params.items() if k != "recipe"} | named
     plan = possible(chosen_arms(arms(run_config(options.gathered(given))), arm or []))
     found = [
-        (name, seed, _run(config, seed, _folder(out, name, seed)))
+        (name, seed, train_once(_seeded(config, seed), _folder(out, name, seed)))
         for name, config in plan.items()
         for seed in range(seeds)
     ]
@@ -58,18 +56,8 @@ def ablate(
         _show(result, out)
 
 
-def _run(config: Any, seed: int, folder: Path) -> Any:
-    from kfr.evaluation import Report
-    from kfr.folders import begin
-
-    config = config.model_copy(update={"seed": seed})
-    report = folder / "report.json"
-    if report.exists():
-        begin(config, folder, resume=True)  # which sees that it is the same
-        return Report.model_validate_json(report.read_bytes())
-    typer.echo(f"kfr: {folder}", err=True)
-    begun = (folder / "config.toml").exists()
-    return train_into(config, folder, resume=begun)
+def _seeded(config: Any, seed: int) -> Any:
+    return config.model_copy(update={"seed": seed})
 
 
 def _folder(out: Path, arm: str, seed: int) -> Path:

@@ -9,7 +9,7 @@ import typer
 
 from . import options
 from .output import show_json, show_table
-from .runs import train_into
+from .runs import train_once
 
 STANDARD = (
     "cross_entropy",
@@ -26,7 +26,7 @@ def compare(
         list[str] | None,
         typer.Option(help="'OBJECTIVE + OBJECTIVE; key=value'; the first: baseline."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 3,
+    seeds: options.Seeds = 3,
     control: Annotated[
         bool, typer.Option(help="Train again with a shuffled tree.")
     ] = True,
@@ -38,7 +38,7 @@ def compare(
     config: options.Config = None,
     dataset: options.Dataset = None,
     hierarchy: options.Hierarchy = None,
-    epochs: Annotated[int | None, typer.Option(help="Of each run.")] = None,
+    epochs: options.Epochs = None,
     limit_train: Annotated[int | None, typer.Option(help="Images to train on.")] = None,
     device: options.Device = None,
     data_root: options.DataRoot = None,
@@ -82,15 +82,11 @@ def _values(given: dict[str, Any], who: Any, seed: int, *, shuffled: bool) -> An
     from kfr.settings import run_config
 
     folder = folder_of(given["out"], who, seed, control=shuffled)
-    if not (folder / "report.json").exists():
-        own = [*(given["settings"] or []), *who.settings, f"seed={seed}"]
-        own += [f"shuffle={CONTROL + seed}"] if shuffled else []
-        asked = {**given, "settings": own, "objective": list(who.objectives)}
-        asked = {k: v for k, v in asked.items() if k not in {"seeds", "metric"}}
-        values = completed(options.gathered(asked), ("dataset", "hierarchy"))
-        typer.echo(f"kfr: {who.name}, seed {seed}{', shuffled' * shuffled}", err=True)
-        begun = (folder / "config.toml").exists()
-        train_into(run_config(values), folder, resume=begun)
+    own = [*(given["settings"] or []), *who.settings, f"seed={seed}"]
+    own += [f"shuffle={CONTROL + seed}"] if shuffled else []
+    asked = {**given, "settings": own, "objective": list(who.objectives)}
+    values = completed(options.gathered(asked), ("dataset", "hierarchy"))
+    train_once(run_config(values), folder)
     return image_values(folder, device=given["device"] or "auto")
 
 

@@ -63,6 +63,9 @@ Recipe = Annotated[
     str | None, typer.Option(help="Settings that ship with kfr: see `kfr recipes`.")
 ]
 
+Seeds = Annotated[int, typer.Option(min=1, help="Runs of each, seeds 0, 1, ...")]
+Epochs = Annotated[int | None, typer.Option(help="Of each run.")]
+
 
 def gathered(given: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
     """Return what file, environment, --set and flags say, the nearest winning.

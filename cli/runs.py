@@ -125,6 +125,23 @@ def train_into(config: Any, folder: Path, **how: Any) -> Any:
     return Report.model_validate_json((folder / "report.json").read_bytes())
 
 
+def train_once(config: Any, folder: Path) -> Any:
+    """Return the report of a run that may be there, in whole or in part.
+
+    Raises:
+        UsageError: what is there was trained otherwise.
+    """
+    from kfr.evaluation import Report
+    from kfr.folders import begin
+
+    report = folder / "report.json"
+    if report.exists():
+        begin(config, folder, resume=True)  # which sees that it is the same
+        return Report.model_validate_json(report.read_bytes())
+    typer.echo(f"kfr: {folder}", err=True)
+    return train_into(config, folder, resume=(folder / "config.toml").exists())
+
+
 def show_report(report: Any, folder: Path) -> None:
     """Print a report's numbers."""
     facts = {name: f"{value:.4f}" for name, value in report.metrics.items()}

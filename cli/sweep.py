@@ -9,7 +9,7 @@ import typer
 
 from . import options
 from .output import show_json, show_table
-from .runs import train_into
+from .runs import train_once
 
 
 def sweep(
@@ -17,9 +17,7 @@ def sweep(
     settings: Annotated[
         list[str], typer.Option("--set", help="What varies: objective.qtr.alpha=0,1,3.")
     ],
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Runs of each, seeds 0, 1, ...")
-    ] = 1,
+    seeds: options.Seeds = 1,
     out: Annotated[Path, typer.Option(help="Where the runs go.")] = Path("runs/sweep"),
     metric: Annotated[
         list[str] | None, typer.Option(help="Of the table and the picture.")
@@ -28,7 +26,7 @@ def sweep(
     config: options.Config = None,
     dataset: options.Dataset = None,
     hierarchy: options.Hierarchy = None,
-    epochs: Annotated[int | None, typer.Option(help="Of each run.")] = None,
+    epochs: options.Epochs = None,
     device: options.Device = None,
     data_root: options.DataRoot = None,
     json: options.Json = False,
@@ -58,17 +56,12 @@ def sweep(
 
 def _run(given: dict[str, Any], cell: Any) -> Any:
     from kfr.defaults import completed
-    from kfr.evaluation import Report
     from kfr.settings import run_config
 
-    report = cell.folder / "report.json"
-    if report.exists():
-        return Report.model_validate_json(report.read_bytes())
     values = [f"{k}={v}" for k, v in cell.values.items()]
     asked = options.gathered({**given, "settings": [*values, f"seed={cell.seed}"]})
     chosen = run_config(completed(asked, ("dataset", "hierarchy")))
-    begun = (cell.folder / "config.toml").exists()
-    return train_into(chosen, cell.folder, resume=begun)
+    return train_once(chosen, cell.folder)
 
 
 def _write(rows: Any, metrics: list[str], out: Path) -> None:

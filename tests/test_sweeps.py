@@ -103,3 +103,7 @@ def test_a_sweep_trains_all_and_repeated_trains_none(kfr, tmp_path):
     assert [row["values"]["objective.qtr.alpha"] for row in rows] == ["0", "2"]
     assert json.loads((tmp_path / "sweep/sweep.json").read_text()) == rows
     assert (tmp_path / "sweep/sweep.png").exists()
+    other = kfr(*command, "--epochs", 2)
+    assert other.code == 2
+    assert "was trained otherwise" in other.err
+    assert "epochs: 1 -> 2" in other.err
