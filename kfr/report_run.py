@@ -29,6 +29,7 @@ from kfr.metrics import (
     ready,
     standard,
 )
+from kfr.metrics.confidence import binned
 from kfr.plugins import Plugin
 from kfr.rules import part
 from kfr.scoring import opened
@@ -225,12 +226,7 @@ def superclasses(knowledge: Knowledge) -> tuple[NDArray[np.int64], list[str]]:
 
 def reliability(run: Reported, bins: int = 15) -> tuple[Floats, Floats]:
     """Return mean confidence and accuracy of each bin that has images (as `ece`)."""
-    sure = run.seen.logits.double().softmax(1).amax(1)
-    right = (run.answer == run.seen.target).double()
-    at = ((sure * bins).ceil().long() - 1).clamp(0, bins - 1)
-    count, confidence, accuracy = (
-        torch.bincount(at, weights, bins) for weights in (None, sure, right)
-    )
+    count, confidence, accuracy = binned(run.seen, bins)
     there = count > 0
     found = [(x[there] / count[there]).numpy() for x in (confidence, accuracy)]
     return found[0], found[1]

@@ -15,12 +15,12 @@ FILES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
 # the first line that lies below all it imports.
 LAYERS = """
 __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_outlines
-data.shapes_pixels errors formats models.cvt models.plain models.small
+data.shapes_pixels errors formats models.averaged models.cvt models.small
 objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets
 retrieval schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
-models.residual parallel plugins signals spans
+models.plain models.residual parallel plugins signals spans
 checkpoints config data data.augmentation_kfr data.views localization
 localization.sweeps logs optimizers parallel.norm parallel.wrapping strings
 data.classes data.constants data.listing data.shapes hierarchy localization.scores
@@ -32,23 +32,23 @@ branches drawing names rules suggestion transforms tree_distances undirected wei
 distance objectives.tree objects
 export knowledge similarity
 cache class_tree data.mixing embeddings embeddings.triples figures findings injection
-injection.facts matrix models
+matrix models
 audit contest_figure data.batches data.cifar defaults embeddings.files
 embeddings.hyperbolic embeddings.nodes embeddings.regular embeddings.similarity
-embeddings.texts embeddings.translation embeddings.walks injection.attributes
+embeddings.texts embeddings.translation embeddings.walks injection.facts
 injection.infused layouts localization.watching metrics models.heads models.heads_maps
 objectives objectives.distances parallel.batch retrieval.backward tree_tensors
 audit_page comparison data.apy data.birds data.cars data.flowers data.imagenet data.inat
 data.mini_imagenet data.mit67 data.tiny_imagenet data.wikiart decisions diagnosis
-embeddings.prototypes injection.scales intervals inventory localization.faithfulness
+embeddings.prototypes injection.attributes intervals inventory localization.faithfulness
 localization.gradients localization.rollout metrics.confidence metrics.hierarchical
 metrics.orders metrics.paths models.heads_tree objectives.alignment objectives.c2am
 objectives.center objectives.classification objectives.hier objectives.hierarchical
 objectives.label_embedding objectives.levelled objectives.metric
 objectives.metric_learning objectives.qtr objectives.semantic probes stepping suspicion
-decisions.classes decisions.climbing embeddings.quality evaluation metrics.alignment
-metrics.retrieval objectives.frames objectives.geometry retrieval.conditions sections
-training
+decisions.classes decisions.climbing embeddings.quality evaluation injection.scales
+metrics.alignment metrics.retrieval objectives.frames objectives.geometry
+retrieval.conditions sections training
 assembly metrics.probing retrieval.exact saving sweeps
 folders injection.ablation
 recognition scoring

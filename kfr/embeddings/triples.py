@@ -1,5 +1,6 @@
 """Facts about the classes, as triples: head, relation, tail."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +28,10 @@ class Triples(NamedTuple):
 def triples_of(knowledge: Knowledge, path: Path | None) -> Triples:
     """Return the file's facts; without a file those of the hierarchy, "is a" alone.
 
-    A line of the file is `head relation tail`, tab between them, `#` before a comment.
     A class is the entity that is called as its label, or as its node.
 
     Raises:
-        DataError: with `path:line`, what is no triple.
+        DataError: as `read_triples`.
         MappingError: classes that no line is about.
     """
     if path is None:
@@ -40,7 +40,26 @@ def triples_of(knowledge: Knowledge, path: Path | None) -> Triples:
         return Triples(len(graph), 1, graph.child, one, graph.parents, knowledge.at)
     entities: dict[str, int] = {}
     relations: dict[str, int] = {}
-    facts = []
+    facts = [
+        (
+            entities.setdefault(head, len(entities)),
+            relations.setdefault(relation, len(relations)),
+            entities.setdefault(tail, len(entities)),
+        )
+        for head, relation, tail in read_triples(path)
+    ]
+    table = np.array(facts, np.int64).reshape(-1, _PARTS)
+    at = _classes(knowledge, entities, path)
+    columns = table[:, 0], table[:, 1], table[:, 2]
+    return Triples(len(entities), len(relations), *columns, at)
+
+
+def read_triples(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield the triples of lines `head<tab>relation<tab>tail`; `#` begins a comment.
+
+    Raises:
+        DataError: with `path:line`, what is no triple.
+    """
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -50,18 +69,7 @@ def triples_of(knowledge: Knowledge, path: Path | None) -> Triples:
                 f"{path}:{number}: expected `head<tab>relation<tab>tail`, found "
                 f"{line!r}"
             )
-        head, relation, tail = parts
-        facts.append(
-            (
-                entities.setdefault(head, len(entities)),
-                relations.setdefault(relation, len(relations)),
-                entities.setdefault(tail, len(entities)),
-            )
-        )
-    table = np.array(facts, np.int64).reshape(-1, _PARTS)
-    at = _classes(knowledge, entities, path)
-    columns = table[:, 0], table[:, 1], table[:, 2]
-    return Triples(len(entities), len(relations), *columns, at)
+        yield parts[0], parts[1], parts[2]
 
 
 def _classes(knowledge: Knowledge, entities: dict[str, int], path: Path) -> Indices:

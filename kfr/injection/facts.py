@@ -1,19 +1,18 @@
 """Facts about the classes, from the hierarchy, from WordNet or from a file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kfr import plugins
 from kfr.builtin import BUILTIN
-from kfr.errors import DataError, UsageError, suggest
-from kfr.files import read_text
+from kfr.embeddings.triples import read_triples
+from kfr.errors import UsageError, suggest
 from kfr.knowledge import Knowledge
 
 Fact = tuple[str, str, str]  # head, relation, tail
 
 FILE = "file"  # stands for all relations of the file
 
-_PARTS = 3
 _TABLES = {".tsv", ".txt", ".tab"}
 _STATEMENTS = "kfr.hierarchies.rdf_parsers:statements"
 
@@ -80,7 +79,7 @@ def read_facts(path: Path) -> list[Fact]:
         HierarchyError: RDF that is dangerous or broken.
     """
     if path.suffix.lower() in _TABLES:
-        return list(_lines(path))
+        return list(read_triples(path))
     statements = plugins.find("facts", _STATEMENTS)
     found = statements(path, "auto", "auto", lambda _: True, {})
     return [
@@ -88,19 +87,6 @@ def read_facts(path: Path) -> list[Fact]:
         for head, relation, tail, language in found
         if language is None
     ]
-
-
-def _lines(path: Path) -> Iterator[Fact]:
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        parts = [part.strip() for part in line.split("\t")]
-        if len(parts) != _PARTS or not all(parts):
-            raise DataError(
-                f"{path}:{number}: expected `head<tab>relation<tab>tail`, found "
-                f"{line!r}"
-            )
-        yield parts[0], parts[1], parts[2]
 
 
 def _local(iri: str) -> str:

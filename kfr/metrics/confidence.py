@@ -30,13 +30,22 @@ def mce(_: Knowledge, *, bins: Count = 15) -> Metric:
     return error
 
 
-def _gaps(p: Predictions, bins: int) -> tuple[Tensor, Tensor]:
-    """Return how many images a bin has, and its |accuracy - confidence|, `[bins]`."""
+def binned(p: Predictions, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how many images each bin has, the sum of confidence, and how many right.
+
+    Each is float64 `[bins]`; the bins are those of `ece`.
+    """
     most = p.logits.double().softmax(1).amax(1)
     at = ((most * bins).ceil().long() - 1).clamp(0, bins - 1)
     right = (guess(p) == p.target).double()
+    empty = torch.zeros(bins, dtype=torch.float64, device=at.device)
     count, sure, good = (
-        torch.zeros(bins, dtype=torch.float64, device=at.device).index_add_(0, at, x)
-        for x in (torch.ones_like(most), most, right)
+        empty.index_add(0, at, x) for x in (torch.ones_like(most), most, right)
     )
+    return count, sure, good
+
+
+def _gaps(p: Predictions, bins: int) -> tuple[Tensor, Tensor]:
+    """Return how many images a bin has, and its |accuracy - confidence|, `[bins]`."""
+    count, sure, good = binned(p, bins)
     return count, (good - sure).abs() / count.clamp(min=1)

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kfr.errors import PluginError
+from kfr.models.averaged import Averaged
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -53,29 +54,16 @@ class Block(nn.Module):
         return cast("Tensor", self.after(self.branch(ready) + short))
 
 
-class Residual(nn.Module):
-    """A 3x3 stem, blocks, their mean over all places, and `fc` features if asked."""
-
-    def __init__(
-        self, stem: nn.Module, blocks: Iterable[nn.Module], width: int, fc: int = 0
-    ) -> None:
-        super().__init__()
-        self.width = fc or width
-        self.maps = nn.Sequential(stem, *blocks)
-        self.fc = nn.Linear(width, fc) if fc else nn.Identity()
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-
-    @property
-    def cam_layer(self) -> nn.Module:
-        """The last map `[N, K, ceil(H / 4), ceil(W / 4)]`; without fc K is `width`."""
-        return self.maps
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the features `[N, width]` of images `[N, 3, H, W]`."""
-        maps = cast("Tensor", self.maps(images))
-        return cast("Tensor", self.fc(maps.mean((2, 3))))
+def _residual(
+    stem: nn.Module, blocks: Iterable[nn.Module], width: int, fc: int = 0
+) -> nn.Module:
+    """Return a 3x3 stem, blocks, their mean over all places, and `fc` features."""
+    maps = nn.Sequential(stem, *blocks)
+    linear = nn.Linear(width, fc) if fc else nn.Identity()
+    for module in maps.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    return Averaged(maps, linear, fc or width)
 
 
 def resnet_cifar(
@@ -94,7 +82,7 @@ def resnet_cifar(
     first = 16 * widen
     blocks = _staged(count, first, (first, 2 * first, 4 * first), _basic)
     stem = nn.Sequential(*_convolution(3, first), nn.ReLU(inplace=True))
-    return Residual(stem, blocks, 4 * first, fc)
+    return _residual(stem, blocks, 4 * first, fc)
 
 
 def resnet_fc(
@@ -143,7 +131,7 @@ def wrn(
     widths = tuple(c * widen for c in (16, 32, 64))
     blocks = _staged(count, 16, widths, wide)
     stem = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-    return Residual(stem, [*blocks, _activation(widths[-1])], widths[-1])
+    return _residual(stem, [*blocks, _activation(widths[-1])], widths[-1])
 
 
 def pyramidnet(
@@ -164,7 +152,7 @@ def pyramidnet(
         _bottleneck(inputs[k], width, 2 if k in {count, 2 * count} else 1)
         for k, width in enumerate(grown)
     ]
-    return Residual(stem, [*blocks, _activation(inputs[-1])], inputs[-1])
+    return _residual(stem, [*blocks, _activation(inputs[-1])], inputs[-1])
 
 
 def _blocks(name: str, depth: int, step: int, extra: int) -> int:
