@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from kfr import plugins
 from kfr.plugins import Plugin
@@ -45,13 +46,14 @@ def optimizer_for(
     A group's `scale` is its factor on the rate: `layer_decay` to the number of layers
     behind it (Howard & Ruder 2018; Bao et al. 2022), 1 in the head and the objectives.
     """
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     seen: set[int] = set()
     for module in modules:
         for parameter, behind in _placed(module):
             if id(parameter) not in seen:
                 seen.add(id(parameter))
-                key = parameter.ndim > 1, layer_decay**behind
+                spread = isinstance(parameter, DTensor)  # a fused step mixes them not
+                key = parameter.ndim > 1, layer_decay**behind, spread
                 groups.setdefault(key, []).append(parameter)
     made = [
         {
@@ -60,7 +62,7 @@ def optimizer_for(
             "scale": scale,
             "lr": rate * scale,
         }
-        for (decays, scale), parameters in sorted(
+        for (decays, scale, _), parameters in sorted(
             groups.items(), key=lambda item: item[0], reverse=True
         )
     ]

@@ -16,7 +16,7 @@ from kfr.errors import UsageError
 from kfr.models import Output
 from kfr.objectives import Objective
 from kfr.parallel.batch import gathered_batch
-from kfr.parallel.wrapping import average_gradients
+from kfr.parallel.wrapping import average_gradients, clip_gradients, total_norm
 
 
 class Total(nn.Module):
@@ -65,11 +65,12 @@ class Stepper:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
-        kept = _buffers(self.model) if self.skip else {}
+        modules = nn.ModuleList([self.model, objective])
+        kept = _buffers(modules) if self.skip else {}
         self.optimizer.zero_grad(set_to_none=True)
         terms = self._backward(objective, batches, seeds)
         if self.skip and self._is_lost(terms):
-            _restore(self.model, kept)
+            _restore(modules, kept)
             self.optimizer.zero_grad(set_to_none=True)
             return terms
         if self.sam is not None:
@@ -114,9 +115,10 @@ class Stepper:
         """Replace the gradient by that at the worst point within the radius."""
         parameters = self.parameters()
         gradients = [p.grad for p in parameters if p.grad is not None]
-        factor = (self.sam or 0.0) / (nn.utils.get_total_norm(gradients) + 1e-12)
+        factor = (self.sam or 0.0) / (total_norm(gradients) + 1e-12)
         before = [p.detach().clone() for p in parameters]
-        kept = _buffers(self.model)  # the second pass leaves no trace in statistics
+        modules = nn.ModuleList([self.model, objective])
+        kept = _buffers(modules)  # the second pass leaves no trace in statistics
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.add_(gradient * factor)
@@ -125,13 +127,13 @@ class Stepper:
         with torch.no_grad():
             for parameter, value in zip(parameters, before, strict=True):
                 parameter.copy_(value)
-        _restore(self.model, kept)
+        _restore(modules, kept)
 
     def _step(self) -> None:
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+            clip_gradients(self.parameters(), self.clip)
         if self.scaler:
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -142,7 +144,7 @@ class Stepper:
         sound = torch.isfinite(terms).all()
         if not self.scaler:  # whose own way with large gradients is to skip the step
             gradients = [p.grad for p in self.parameters() if p.grad is not None]
-            sound = sound & torch.isfinite(nn.utils.get_total_norm(gradients))
+            sound = sound & torch.isfinite(total_norm(gradients))
         return parallel.agree(not bool(sound))
 
 
@@ -196,7 +198,9 @@ def _part(model: nn.Module, name: str) -> nn.Module:
 
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:
-    return {name: buffer.clone() for name, buffer in model.named_buffers()}
+    """Return copies of those that are saved; tables, which are not, do not change."""
+    saved = model.state_dict().keys()
+    return {k: buffer.clone() for k, buffer in model.named_buffers() if k in saved}
 
 
 def _restore(model: nn.Module, kept: dict[str, Tensor]) -> None:

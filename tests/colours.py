@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from kfr import plugins
+from kfr import Hierarchy, LabelMapping, build_knowledge, plugins
 from kfr.data import Batch
 from kfr.models import Output
 from kfr.optimizers import optimizer_for
@@ -55,6 +55,20 @@ class Headed(nn.Module):
 
     def forward(self, images):
         return self.head(self.body(images))
+
+
+def three_pets():
+    """Knowledge of what the three classes might be."""
+    pairs = [
+        ("animal", "mammal"),
+        ("mammal", "cat"),
+        ("mammal", "dog"),
+        ("animal", "parrot"),
+    ]
+    nodes = {name: name for name in ("cat", "dog", "parrot")}
+    return build_knowledge(
+        Hierarchy.from_pairs(pairs), LabelMapping(dataset="pets", nodes=nodes)
+    )
 
 
 def stage(knowledge, *names, epochs=20, rate=1e-2, schedule="constant"):

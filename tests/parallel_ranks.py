@@ -3,9 +3,9 @@
 Writes `FOLDER/RANK.pt`, a dictionary of what it found, for the test to compare.
 """
 
-import copy
 import os
 import sys
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,22 +14,21 @@ import parallel_layers
 import torch
 from torch import nn
 
-from kfr import parallel, plugins
+from kfr import checkpoints, parallel, plugins
+from kfr.data import Batch
 from kfr.distance import DistanceMatrix
+from kfr.files import load_arrays
 from kfr.models import Output
+from kfr.optimizers import optimizer_for
 from kfr.parallel import wrapping
 from kfr.parallel.batch import gather_rows, gathered_batch, whole
 from kfr.parallel.norm import synchronised
-from kfr.parallel.wrapping import (
-    average_gradients,
-    full_state,
-    in_step,
-    load_full_state,
-    wrap,
-)
+from kfr.parallel.wrapping import average_gradients, in_step, wrap
+from kfr.stepping import Stepper, Total
 
 CLASSES, ITEMS, WIDTH = 6, 7, 5
 CPU = torch.device("cpu")
+SAVED = count()  # checkpoints
 OBJECTIVES = {
     "cross_entropy": ["cross_entropy"],
     "smoothed": ["cross_entropy,smoothing=0.1"],
@@ -168,8 +167,42 @@ def steps(how="average"):
             for p, push in pushed:
                 p.sub_(push)
         optimizer.step()
-    model_state = state(model) if how == "average" else full_state(model)
+    model_state = state(model) if how == "average" else read(saved(model))
     return {"model": model_state, "centres": state(centres)}
+
+
+def bounded(how="average"):
+    """Take kfr's own steps: clipped, sharpened, and looked at for what is no number."""
+    model, centres = synchronised(network(seed=parallel.rank())), Centres()
+    called = wrap(model, how)
+    optimizer = optimizer_for([model, centres], 0.1, 0.01)
+    stepper = Stepper(model, optimizer, forward=called, clip=0.01, sam=0.05, skip=True)
+    total = Total({"cross": objective(["cross_entropy"]), "centres": centres})
+    images, target = items()
+    own = parallel.share(ITEMS)
+    batch = Batch(images[own], target[own], torch.arange(ITEMS)[own])
+    terms = [stepper(total, [batch], 0.1, [seed]) for seed in range(3)]
+    model_state = state(model) if how == "average" else read(saved(model, optimizer))
+    return {"terms": terms, "model": model_state, "centres": state(centres)}
+
+
+def bounded_parts():
+    wrapping.UNIT = 1
+    return bounded("fsdp")
+
+
+def saved(model, optimizer=None):
+    """Write a checkpoint; return where it is, once it is there."""
+    path = Path(sys.argv[1]) / f"{next(SAVED)}.safetensors"
+    checkpoints.save(path, {"model": model}, optimizer, {})
+    parallel.barrier()
+    return path
+
+
+def read(path):
+    start = len("model.")
+    arrays = load_arrays(path)[0].items()
+    return {k[start:]: torch.from_numpy(v) for k, v in arrays if k.startswith("model.")}
 
 
 def sharded():
@@ -193,16 +226,14 @@ def resumed():
         optimizer.zero_grad()
 
     step(model, optimizer)
-    states = full_state(model), full_state(model, optimizer)
-    saved = copy.deepcopy(parallel.broadcast(states))
+    path = saved(model, optimizer)
     step(model, optimizer)
-    found.append(parallel.broadcast(full_state(model)))
+    found.append(read(saved(model)))
     other = wrap(network(norm=False, seed=9), "fsdp")
     again = torch.optim.AdamW(other.parameters(), lr=1e-2)
-    load_full_state(other, saved[0])
-    load_full_state(other, saved[1], again)
+    checkpoints.load(path, {"model": other}, again)
     step(other, again)
-    found.append(parallel.broadcast(full_state(other)))
+    found.append(read(saved(other)))
     return found
 
 
@@ -233,14 +264,10 @@ def gathering():
 
 def talking():
     rank, last = parallel.rank(), parallel.world() - 1
-    said = []
-    parallel.first_only(said.append)(1)
-    parallel.barrier()
     return {
         "one": parallel.agree(rank == last),
         "none": parallel.agree(False),
         "told": parallel.broadcast({"stop": rank}),
-        "said": said,
         "first": parallel.is_first(),
     }
 
@@ -256,7 +283,7 @@ def nan():
 
 
 ALL = (losses, two_items, steps, gathering, talking, nan, ddp, sharded, resumed)
-ALL += (parallel_layers.norm_layers, parallel_layers.refusal)
+ALL += (bounded, bounded_parts, parallel_layers.norm_layers, parallel_layers.refusal)
 
 
 def main(folder):

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from colours import Colours, Net, broken_at, scheduled, stage, trained
+from colours import Colours, Net, broken_at, scheduled, stage, three_pets, trained
 from torch import nn
 
-from kfr import Hierarchy, LabelMapping, build_knowledge
+from kfr import plugins
 from kfr.data import Batch
 from kfr.errors import NumericalError, UsageError
 from kfr.models import Output
@@ -18,16 +18,7 @@ from kfr.training import Stage, fit
 
 @pytest.fixture
 def knowledge():
-    pairs = [
-        ("animal", "mammal"),
-        ("mammal", "cat"),
-        ("mammal", "dog"),
-        ("animal", "parrot"),
-    ]
-    nodes = {name: name for name in ("cat", "dog", "parrot")}
-    return build_knowledge(
-        Hierarchy.from_pairs(pairs), LabelMapping(dataset="pets", nodes=nodes)
-    )
+    return three_pets()
 
 
 def test_a_batch_whose_loss_is_no_number_can_be_skipped_without_a_trace():
@@ -53,6 +44,26 @@ def test_a_batch_whose_loss_is_no_number_can_be_skipped_without_a_trace():
     assert math.isfinite(epoch.loss)
     with pytest.raises(NumericalError, match="no batch of epoch 1"):
         trained(model, [plan[0]._replace(objective=broken_at(1, 2, 3))], skip=True)
+
+
+def test_an_objectives_centres_move_once_a_step_and_not_if_it_is_skipped(knowledge):
+    """By hand: the centres are those of plain descent, or those from before."""
+
+    def centres(factor=1.0, **options):
+        model, made = Net().eval(), plugins.make("objective", "center", knowledge)
+        model.body = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+        model.head = nn.Linear(3, 3)
+        total = Total({"center": lambda *batch: factor * made(*batch)})
+        total.add_module("center", made)
+        optimizer = torch.optim.SGD([*model.parameters()], lr=0.1)
+        stepper = Stepper(model, optimizer, **options)
+        stepper(total, [next(Colours().epoch(1))], 0.1, [0])
+        return made.centers
+
+    plain = centres()
+    assert plain.abs().max() > 0.01
+    assert torch.equal(centres(sam=0.5), plain)
+    assert centres(math.nan, skip=True).abs().max() == 0
 
 
 def test_clipping_bounds_a_step():

@@ -2,9 +2,18 @@
 
 import pytest
 import torch
-from colours import Colours, Headed, Net, broken_at, scheduled, stage, trained
+from colours import (
+    Colours,
+    Headed,
+    Net,
+    broken_at,
+    scheduled,
+    stage,
+    three_pets,
+    trained,
+)
 
-from kfr import Hierarchy, LabelMapping, build_knowledge, plugins
+from kfr import plugins
 from kfr.data import Batch
 from kfr.errors import NumericalError
 from kfr.evaluation import evaluate, predict
@@ -16,16 +25,7 @@ from kfr.training import START, Halfway, Stage, fit
 
 @pytest.fixture
 def knowledge():
-    pairs = [
-        ("animal", "mammal"),
-        ("mammal", "cat"),
-        ("mammal", "dog"),
-        ("animal", "parrot"),
-    ]
-    nodes = {name: name for name in ("cat", "dog", "parrot")}
-    return build_knowledge(
-        Hierarchy.from_pairs(pairs), LabelMapping(dataset="pets", nodes=nodes)
-    )
+    return three_pets()
 
 
 HEADS = {  # of objectives that need another than a linear one

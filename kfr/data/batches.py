@@ -16,6 +16,7 @@ from kfr.data.mixing import Mixing
 from kfr.data.sampling import Sampler
 from kfr.data.views import Views, stacks
 from kfr.errors import UsageError
+from kfr.parallel import share_of
 from kfr.plugins import Plugin
 
 _AUGMENTATION, _MIXING = 1, 2  # what is drawn in a step, each from its own seed
@@ -97,7 +98,7 @@ class Batches:
 
         The ranks' items one after the other are those of the data set.
         """
-        own = torch.arange(len(self.dataset)).tensor_split(self.world)[self.rank]
+        own = self._own(len(self.dataset))
         chosen = own.split(-(-self.batch_size // self.world)) if len(own) else ()
         in_memory = isinstance(self.dataset, ImageTensor)
         read = map(self._resized, chosen) if in_memory else self._read(chosen, None, 0)
@@ -127,10 +128,13 @@ class Batches:
 
         Mixing adds in front the one that the first is mixed with.
         """
-        part = torch.arange(count).tensor_split(self.world)[self.rank]
+        part = self._own(count)
         if self.mixing is None or self.world == 1:
             return part
         return torch.cat([(part[:1] - 1) % count, part])
+
+    def _own(self, count: int) -> Tensor:
+        return torch.arange(count)[share_of(count, self.rank, self.world)]
 
     def _augmented(
         self, drawn: Sequence[Tensor], number: int, start: int

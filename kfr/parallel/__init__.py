@@ -6,10 +6,10 @@ device is waited for; a process that dies ends them all at the next exchange.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,7 +21,6 @@ TIMEOUT = 600.0  # seconds; one process may be at a checkpoint while the others 
 
 _SIGNS = ("gloo", "Wait timeout")  # in errors that have no class of their own
 
-Given = ParamSpec("Given")
 Thing = TypeVar("Thing")
 
 
@@ -77,23 +76,18 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def first_only(function: Callable[Given, object]) -> Callable[Given, None]:
-    """Let the first process call the function, and the others pass it by."""
-
-    def call(*args: Given.args, **options: Given.kwargs) -> None:
-        if is_first():
-            function(*args, **options)
-
-    return call
-
-
 def share(count: int) -> slice:
     """Return the consecutive part of `count` items that is this process's.
 
     The parts differ by one item at most; joined in the order of ranks they are the
     items in their order.
     """
-    return slice(rank() * count // world(), (rank() + 1) * count // world())
+    return share_of(count, rank(), world())
+
+
+def share_of(count: int, rank: int, world: int) -> slice:
+    """Return what `share` returns in one of `world` processes."""
+    return slice(rank * count // world, (rank + 1) * count // world)
 
 
 def agree(flag: bool) -> bool:

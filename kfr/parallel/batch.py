@@ -57,17 +57,6 @@ def gathered_batch(output: Output, target: Tensor) -> tuple[Output, Tensor]:
     return Output(embedding, logits, extra), gathered(target, sizes)
 
 
-def gathered_output(output: Output) -> Output:
-    """Return the outputs of all processes, in the order of ranks."""
-    empty = torch.empty(len(output.logits), 0)
-    return gathered_batch(output, empty)[0]
-
-
-def gathered_targets(target: Tensor) -> Tensor:
-    """Return the targets of all processes, in the order of ranks."""
-    return gathered(target)
-
-
 def gathered(part: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
     """Join the rows of all processes, in the order of ranks; gradients flow back.
 

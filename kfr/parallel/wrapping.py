@@ -2,18 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, Literal, assert_never
+from typing import Literal, TypeVar, assert_never
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -22,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from kfr.parallel import summed, world
 
 How = Literal["average", "ddp", "fsdp"]
+Thing = TypeVar("Thing", bound=Tensor)
 
 BUCKET = 1 << 25  # bytes of gradients that travel together
 UNIT = 1 << 20  # parameters from which a block is sharded on its own
@@ -83,34 +77,28 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
             g.copy_(mean.view_as(g))
 
 
-def full_state(
-    model: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, Any]:
-    """Return the whole state of a model, or of its optimizer, on the CPU.
-
-    Every process must ask, and only the first is given it. Write or copy it before the
-    next step, which may change tensors that are on the CPU anyhow.
-    """
-    if optimizer is None:
-        return get_model_state_dict(model, options=_whole())
-    return get_optimizer_state_dict(model, optimizer, options=_whole())
+def total_norm(gradients: Iterable[Tensor]) -> Tensor:
+    """Return the norm of all gradients together, in whole, spread or not."""
+    norms = [nn.utils.get_total_norm(part) for part in _by_place(gradients)]
+    whole = [n.full_tensor() if isinstance(n, DTensor) else n for n in norms]
+    return whole[0] if len(whole) == 1 else torch.stack(whole).norm()
 
 
-def load_full_state(
-    model: nn.Module,
-    state: dict[str, Any],
-    optimizer: torch.optim.Optimizer | None = None,
-) -> None:
-    """Load what `full_state` returned, which every process must hold."""
-    options = StateDictOptions(full_state_dict=True)
-    if optimizer is None:
-        set_model_state_dict(model, state, options=options)
-    else:
-        set_optimizer_state_dict(model, optimizer, state, options=options)
+def clip_gradients(parameters: Iterable[nn.Parameter], most: float) -> None:
+    """Scale the gradients so that their norm, all together, is at most `most`."""
+    chosen = [p for p in parameters if p.grad is not None]
+    norm = total_norm(p.grad for p in chosen if p.grad is not None)
+    for part in _by_place(chosen):
+        nn.utils.clip_grads_with_norm_(part, most, norm)
 
 
-def _whole() -> StateDictOptions:
-    return StateDictOptions(full_state_dict=True, cpu_offload=True)
+def _by_place(tensors: Iterable[Thing]) -> list[list[Thing]]:
+    """Return what is spread over processes, and what is not: torch mixes them not."""
+    spread: list[Thing] = []
+    own: list[Thing] = []
+    for tensor in tensors:
+        (spread if isinstance(tensor, DTensor) else own).append(tensor)
+    return [part for part in (spread, own) if part]
 
 
 def _sharded(model: nn.Module) -> nn.Module:
