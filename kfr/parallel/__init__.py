@@ -86,8 +86,10 @@ def share(count: int) -> slice:
 
 
 def share_of(count: int, rank: int, world: int) -> slice:
-    """Return what `share` returns in one of `world` processes."""
-    return slice(rank * count // world, (rank + 1) * count // world)
+    """Return what `share` returns in one of `world` processes; the first have more."""
+    size, more = divmod(count, world)
+    start = rank * size + min(rank, more)
+    return slice(start, start + size + (rank < more))
 
 
 def agree(flag: bool) -> bool:
