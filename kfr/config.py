@@ -28,6 +28,12 @@ Plugins = Annotated[
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)
 ]
+Columns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(
+        lambda v: [name.strip() for name in v.split(",")] if isinstance(v, str) else v
+    ),
+]
 KNOWLEDGE = (
     *("hierarchy", "dataset", "data_root", "mapping"),
     *("weighting", "transform", "distance", "add_root"),
@@ -78,6 +84,7 @@ class RunConfig(BaseModel):
     distance: Plugin = Plugin(name="path")
     add_root: bool = False
     injection: Plugin | None = None
+    attributes: Columns = ()  # of the data set's, learnt beside the class; or `all`
 
     backbone: Plugin = Plugin(name="small")
     weights: Annotated[
@@ -109,6 +116,8 @@ class RunConfig(BaseModel):
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: PositiveInt | None = None
 
+    features_once: bool = False  # of a backbone that is frozen all the time
+
     seed: NonNegativeInt = 0
     device: str = "auto"
     parallel: Literal["average", "ddp", "fsdp"] = "ddp"
@@ -124,6 +133,23 @@ class RunConfig(BaseModel):
     def _patience_needs_validation(self) -> Self:
         if self.patience and not self.validation:
             self.__dict__["validation"] = 0.1  # frozen only from here on
+        return self
+
+    @model_validator(mode="after")
+    def _attributes_are_not_mixed(self) -> Self:
+        if self.attributes and self.mixing.name != "none":
+            raise ValueError("mixing mixes classes only: it goes not with attributes")
+        return self
+
+    @model_validator(mode="after")
+    def _features_stay_the_same(self) -> Self:
+        moves = any("backbone" not in phase.freeze for phase in self.phases)
+        drawn = {self.augmentation.name, self.mixing.name} != {"none"}
+        if self.features_once and (moves or drawn):
+            raise ValueError(
+                "features_once needs freeze = backbone in every phase, and "
+                "augmentation and mixing = none"
+            )
         return self
 
     @model_validator(mode="after")

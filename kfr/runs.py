@@ -17,6 +17,7 @@ from kfr.assembly import (
     prepare,
     stages,
     stepper_for,
+    with_features,
 )
 from kfr.config import RunConfig
 from kfr.errors import KfrError
@@ -26,7 +27,7 @@ from kfr.folders import (
     knowledge_of,
     store_knowledge,
 )
-from kfr.knowledge import Knowledge
+from kfr.knowledge import Knowledge, with_attributes
 from kfr.logs import Logger, Record, history, keep, recording
 from kfr.metrics import standard
 from kfr.optimizers import optimizer_for
@@ -94,6 +95,8 @@ class _Run:
         image = image_of(out, checkpoint)
         fresh = config if image is None else config.model_copy(update=_STORED)
         parts = prepare(fresh, knowledge, image)
+        if config.features_once:
+            parts = with_features(parts)
         if parallel.is_first():
             store_knowledge(parts.knowledge, out)
         plan = stages(config, parts.knowledge, parts.train.device)
@@ -169,7 +172,7 @@ class _Run:
             used(self.saver.modules),
             parts.checked.once(),
             parts.knowledge,
-            standard(len(parts.knowledge.labels)),
+            standard(len(parts.knowledge.labels), parts.knowledge.attributes),
             autocast=autocast_for(self.config, parts.train.device),
         )
         speed = parallel.world() * epoch.images / epoch.seconds
@@ -244,6 +247,7 @@ def _same_knowledge(config: RunConfig, out: Path) -> Knowledge:
     stored = knowledge_of(out)
     try:
         again = knowledge_for(config, stored.labels)
+        again = with_attributes(again, stored.attributes)
     except KfrError as error:
         log.info("%s: its hierarchy cannot be read again (%s)", out, error)
         return stored
