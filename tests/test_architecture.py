@@ -20,7 +20,7 @@ objectives.hyperbolic objectives.pairwise objectives.precision objectives.target
 retrieval schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
-models.residual parallel plugins signals spans
+models.residual parallel plugins retrieval.lists signals spans
 checkpoints config data data.augmentation_kfr data.views localization
 localization.sweeps logs optimizers parallel.norm parallel.wrapping strings
 data.classes data.constants data.listing data.shapes hierarchy localization.scores
@@ -50,7 +50,7 @@ decisions.classes decisions.climbing embeddings.quality evaluation metrics.align
 metrics.retrieval objectives.frames objectives.geometry retrieval.conditions sections
 training
 assembly metrics.probing retrieval.exact saving sweeps
-folders injection.ablation
+folders injection.ablation retrieval.approximate
 recognition scoring
 answering calibration deployment features image_values injection.grouping
 injection.zero_shot localization.runs report_run runs

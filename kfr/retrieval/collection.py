@@ -16,10 +16,11 @@ from kfr import plugins
 from kfr.errors import DataError, UsageError
 from kfr.files import Arrays, load_arrays, save_arrays
 from kfr.plugins import Plugin
-from kfr.retrieval import Index, Vectors
+from kfr.retrieval import Index, Learnt, Vectors
 from kfr.strings import Strings
 
 FORMAT = 1
+_LEARNT = "index."  # before the names of what an index has learnt
 
 
 class Images(NamedTuple):
@@ -67,7 +68,9 @@ class Collection:
         fresh = np.flatnonzero(self.paths.find(images.paths) < 0)
         paths = [*self.paths, *(images.paths[i] for i in fresh.tolist())]
         index: Index = plugins.make("index", self.plugin, self.index.vectors.shape[1])
-        if len(self):
+        if isinstance(self.index, Learnt) and isinstance(index, Learnt) and len(self):
+            index.restore(self.index.vectors, self.index.learnt())
+        elif len(self):
             index.add(self.index.vectors)
         if len(fresh):
             index.add(_unit(images.embeddings[torch.from_numpy(fresh)]))
@@ -97,11 +100,14 @@ def collected(
 
 def save_collection(collection: Collection, path: Path) -> None:
     """Write one file, whole or not at all."""
+    index = collection.index
+    learnt = index.learnt() if isinstance(index, Learnt) else {}
     arrays = {
-        "vectors": collection.index.vectors,
+        "vectors": index.vectors,
         "targets": collection.targets,
         "paths.blob": collection.paths.blob,
         "paths.offsets": collection.paths.offsets,
+        **{_LEARNT + name: values for name, values in learnt.items()},
     }
     about = {
         "format": FORMAT,
@@ -138,7 +144,11 @@ def run_of(collection: Collection, path: Path) -> Path:
 def _collection(arrays: Arrays, about: dict[str, Any]) -> Collection:
     vectors = arrays["vectors"]
     index: Index = plugins.make("index", about["index"], vectors.shape[1])
-    index.add(vectors)
+    if isinstance(index, Learnt):
+        parts = {n: a for n, a in arrays.items() if n.startswith(_LEARNT)}
+        index.restore(vectors, {n.removeprefix(_LEARNT): a for n, a in parts.items()})
+    else:
+        index.add(vectors)
     return Collection(
         index,
         about["index"],
