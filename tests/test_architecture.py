@@ -25,9 +25,9 @@ checkpoints config data data.augmentation_kfr data.views localization
 localization.sweeps logs optimizers parallel.norm parallel.wrapping strings
 data.classes data.constants data.listing data.shapes hierarchy localization.scores
 localization.truth models.efficientnet_lite models.timm_nets models.weights
-retrieval.collection settings
+retrieval.shards settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
-localization.fits loggers mapping mintree recipes sources weights
+localization.fits loggers mapping mintree recipes retrieval.collection sources weights
 branches drawing names rules suggestion transforms tree_distances undirected weightings
 distance objectives.tree objects
 export knowledge similarity
@@ -55,7 +55,7 @@ recognition scoring
 answering calibration deployment features image_values injection.grouping
 injection.zero_shot localization.runs report_run runs
 localization.pictures localization.writing report_figures retrieval.embedding
-report_page retrieval.answers
+report_page retrieval.answers retrieval.building
 retrieval.gallery
 """
 LEVEL = {

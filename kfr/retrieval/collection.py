@@ -1,10 +1,10 @@
 """A collection of images by their embeddings, in one checked file."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from kfr.errors import DataError, UsageError
 from kfr.files import Arrays, load_arrays, save_arrays
 from kfr.plugins import Plugin
 from kfr.retrieval import Index, Learnt, Vectors
+from kfr.retrieval.shards import Chain, Shards
 from kfr.strings import Strings
 
 FORMAT = 1
+SHARD = ".index"  # ends the names of files that are a collection together
 _LEARNT = "index."  # before the names of what an index has learnt
 
 
@@ -37,7 +39,7 @@ class Collection:
 
     index: Index
     plugin: str
-    paths: Strings
+    paths: Strings | Chain
     targets: NDArray[np.int64]  # [N], positions in `labels`; -1: not known
     labels: tuple[str, ...]  # the model's classes
     model: str  # the fingerprint of the model
@@ -45,6 +47,13 @@ class Collection:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has."""
+        index = self.index
+        part = index.parts[0] if isinstance(index, Shards) else index
+        return int(part.vectors.shape[1])
 
     def label(self, position: int) -> str | None:
         """Return the class of an image, if it is known."""
@@ -93,20 +102,18 @@ def collected(
     empty = Collection(index, str(plugin), packed([]), nothing, labels, model, run)
     _, first = np.unique(np.array(images.paths, dtype=object), return_index=True)
     at = np.sort(first)
-    once = [images.paths[i] for i in at.tolist()]
-    embeddings = images.embeddings[torch.from_numpy(at)]
-    return empty.added(Images(embeddings, once, images.targets[at]))
+    return empty.added(taken(images, at))
 
 
 def save_collection(collection: Collection, path: Path) -> None:
     """Write one file, whole or not at all."""
-    index = collection.index
+    index, paths = collection.index, packed(collection.paths)
     learnt = index.learnt() if isinstance(index, Learnt) else {}
     arrays = {
         "vectors": index.vectors,
         "targets": collection.targets,
-        "paths.blob": collection.paths.blob,
-        "paths.offsets": collection.paths.offsets,
+        "paths.blob": paths.blob,
+        "paths.offsets": paths.offsets,
         **{_LEARNT + name: values for name, values in learnt.items()},
     }
     about = {
@@ -120,11 +127,14 @@ def save_collection(collection: Collection, path: Path) -> None:
 
 
 def load_collection(path: Path) -> Collection:
-    """Map into memory what `save_collection` wrote.
+    """Map into memory what `save_collection` wrote, or a folder of such files.
 
     Raises:
-        DataError: the file is missing, damaged, or not of this kind.
+        DataError: a file is missing, damaged, or not of this kind.
+        UsageError: the files are of several models.
     """
+    if path.is_dir():
+        return _together([load_collection(file) for file in shards_of(path)], path)
     arrays, about = load_arrays(path)
     if about.get("format") != FORMAT or "vectors" not in arrays:
         raise DataError(
@@ -134,6 +144,18 @@ def load_collection(path: Path) -> Collection:
         return _collection(arrays, about)
     except KeyError as error:
         raise DataError(f"{path} is no index: {error} is missing") from None
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """Return the files that are a collection together, in order of their names.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = sorted(f for f in folder.glob(f"*{SHARD}") if f.name[0] != ".")
+    if not found:
+        raise DataError(f"{folder} is no index: there is no *{SHARD} in it")
+    return found
 
 
 def run_of(collection: Collection, path: Path) -> Path:
@@ -160,12 +182,34 @@ def _collection(arrays: Arrays, about: dict[str, Any]) -> Collection:
     )
 
 
-def packed(paths: Sequence[str]) -> Strings:
-    """Pack paths.
+def _together(parts: Sequence[Collection], folder: Path) -> Collection:
+    first, *others = parts
+    for other in others:
+        first.check(other.model)
+    targets = np.concatenate([part.targets for part in parts])
+    return replace(
+        first,
+        index=Shards([part.index for part in parts]),
+        paths=Chain([cast("Strings", part.paths) for part in parts]),
+        targets=targets,
+        run=os.path.normpath(Path(folder.resolve().name) / first.run),
+    )
+
+
+def taken(images: Images, at: NDArray[np.int64]) -> Images:
+    """Return the images at the positions `at`, in that order."""
+    paths = [images.paths[i] for i in at.tolist()]
+    return Images(images.embeddings[torch.from_numpy(at)], paths, images.targets[at])
+
+
+def packed(paths: Iterable[str]) -> Strings:
+    """Pack paths, unless they are already.
 
     Raises:
         DataError: one is no text.
     """
+    if isinstance(paths, Strings):
+        return paths
     try:
         return Strings.of(paths)
     except UnicodeEncodeError as error:
