@@ -1,9 +1,10 @@
 """A collection of images by their embeddings, in one checked file."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -23,6 +24,15 @@ from kfr.strings import Strings
 FORMAT = 1
 SHARD = ".index"  # ends the names of files that are a collection together
 _LEARNT = "index."  # before the names of what an index has learnt
+_COLUMN = "attribute."  # before the name of one, in a file
+NO_COLUMNS: Mapping[str, "Column"] = MappingProxyType({})
+
+
+class Column(NamedTuple):
+    """An attribute of N images."""
+
+    values: tuple[str, ...]
+    codes: NDArray[np.int64]  # [N], positions in `values`; -1: not known
 
 
 class Images(NamedTuple):
@@ -31,6 +41,7 @@ class Images(NamedTuple):
     embeddings: Tensor  # [N, D], of any norm
     paths: Sequence[str]
     targets: NDArray[np.int64]  # [N], classes; -1 where it is not known
+    attributes: Mapping[str, Column] = NO_COLUMNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +55,8 @@ class Collection:
     labels: tuple[str, ...]  # the model's classes
     model: str  # the fingerprint of the model
     run: str  # the model's folder, from the folder of the file
+    # name -> what else is known of the images
+    attributes: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -74,17 +87,22 @@ class Collection:
 
     def added(self, images: Images) -> "Collection":
         """Return a collection with those images, too, whose path is not there yet."""
-        fresh = np.flatnonzero(self.paths.find(images.paths) < 0)
-        paths = [*self.paths, *(images.paths[i] for i in fresh.tolist())]
+        new = taken(images, np.flatnonzero(self.paths.find(images.paths) < 0))
+        count = len(new.paths)
         index: Index = plugins.make("index", self.plugin, self.index.vectors.shape[1])
         if isinstance(self.index, Learnt) and isinstance(index, Learnt) and len(self):
             index.restore(self.index.vectors, self.index.learnt())
         elif len(self):
             index.add(self.index.vectors)
-        if len(fresh):
-            index.add(_unit(images.embeddings[torch.from_numpy(fresh)]))
-        targets = np.concatenate([self.targets, images.targets[fresh]])
-        return replace(self, index=index, paths=packed(paths), targets=targets)
+        if count:
+            index.add(_unit(new.embeddings))
+        return replace(
+            self,
+            index=index,
+            paths=packed([*self.paths, *new.paths]),
+            targets=np.concatenate([self.targets, new.targets]),
+            attributes=_joined(self.attributes, len(self), new.attributes, count),
+        )
 
 
 def collected(
@@ -108,6 +126,7 @@ def collected(
 def save_collection(collection: Collection, path: Path) -> None:
     """Write one file, whole or not at all."""
     index, paths = collection.index, packed(collection.paths)
+    columns = collection.attributes
     learnt = index.learnt() if isinstance(index, Learnt) else {}
     arrays = {
         "vectors": index.vectors,
@@ -115,6 +134,7 @@ def save_collection(collection: Collection, path: Path) -> None:
         "paths.blob": paths.blob,
         "paths.offsets": paths.offsets,
         **{_LEARNT + name: values for name, values in learnt.items()},
+        **{_COLUMN + name: column.codes for name, column in columns.items()},
     }
     about = {
         "format": FORMAT,
@@ -122,6 +142,7 @@ def save_collection(collection: Collection, path: Path) -> None:
         "labels": collection.labels,
         "model": collection.model,
         "run": collection.run,
+        "attributes": {n: c.values for n, c in collection.attributes.items()},
     }
     save_arrays(path, arrays, about)
 
@@ -179,6 +200,10 @@ def _collection(arrays: Arrays, about: dict[str, Any]) -> Collection:
         tuple(about["labels"]),
         about["model"],
         about["run"],
+        {
+            name: Column(tuple(values), arrays[f"{_COLUMN}{name}"])
+            for name, values in about.get("attributes", {}).items()
+        },
     )
 
 
@@ -186,12 +211,16 @@ def _together(parts: Sequence[Collection], folder: Path) -> Collection:
     first, *others = parts
     for other in others:
         first.check(other.model)
-    targets = np.concatenate([part.targets for part in parts])
+    targets, columns = first.targets, first.attributes
+    for other in others:
+        columns = _joined(columns, len(targets), other.attributes, len(other))
+        targets = np.concatenate([targets, other.targets])
     return replace(
         first,
         index=Shards([part.index for part in parts]),
         paths=Chain([cast("Strings", part.paths) for part in parts]),
         targets=targets,
+        attributes=columns,
         run=os.path.normpath(Path(folder.resolve().name) / first.run),
     )
 
@@ -199,7 +228,27 @@ def _together(parts: Sequence[Collection], folder: Path) -> Collection:
 def taken(images: Images, at: NDArray[np.int64]) -> Images:
     """Return the images at the positions `at`, in that order."""
     paths = [images.paths[i] for i in at.tolist()]
-    return Images(images.embeddings[torch.from_numpy(at)], paths, images.targets[at])
+    columns = {n: Column(v, codes[at]) for n, (v, codes) in images.attributes.items()}
+    embeddings = images.embeddings[torch.from_numpy(at)]
+    return Images(embeddings, paths, images.targets[at], columns)
+
+
+def _joined(
+    some: Mapping[str, Column], count: int, more: Mapping[str, Column], others: int
+) -> dict[str, Column]:
+    """Return the columns of both, the values of the first in front."""
+    found = {}
+    for name in {**some, **more}:
+        old, before = some.get(name, ((), _unknown(count)))
+        new, codes = more.get(name, ((), _unknown(others)))
+        values = tuple(dict.fromkeys([*old, *new]))
+        at = np.array([*(values.index(value) for value in new), -1], np.int64)
+        found[name] = Column(values, np.concatenate([before, at[codes]]))
+    return found
+
+
+def _unknown(count: int) -> NDArray[np.int64]:
+    return np.full(count, -1, np.int64)
 
 
 def packed(paths: Iterable[str]) -> Strings:
