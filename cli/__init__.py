@@ -25,6 +25,7 @@ from . import (
     listing,
     localize,
     mapping,
+    queries,
     recipes,
     report,
     runs,
@@ -40,10 +41,11 @@ app.add_typer(embed.app, name="embed")
 app.add_typer(cache.app, name="cache")
 app.add_typer(data.app, name="data")
 app.add_typer(search.app, name="index")
+app.add_typer(queries.app, name="search")
 for command in (
     *(runs.train, evaluate.evaluate, evaluate.predict, calibrate.calibrate),
     *(sweep.sweep, compare.compare, recipes.recipes),
-    *(search.search, report.report, ablate.ablate, listing.runs, deploy.export),
+    *(report.report, ablate.ablate, listing.runs, deploy.export),
     *(localize.localize, demo.demo, doctor.doctor),
 ):
     app.command()(command)

@@ -17,7 +17,7 @@ LAYERS = """
 __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_outlines
 data.shapes_pixels errors formats models.cvt models.plain models.small
 objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets
-retrieval schedules
+retrieval retrieval.scores schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
 models.residual parallel plugins retrieval.lists signals spans
@@ -51,13 +51,14 @@ stepping suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation metrics.alignment
 metrics.retrieval objectives.frames objectives.geometry retrieval.conditions sections
 training
-assembly metrics.probing retrieval.exact saving sweeps
-folders injection.ablation retrieval.approximate
+assembly metrics.probing retrieval.exact retrieval.queries retrieval.tags saving sweeps
+folders injection.ablation retrieval.approximate retrieval.baselines
 recognition scoring
 answering calibration deployment features image_values injection.grouping
-injection.zero_shot localization.runs report_run runs
+injection.zero_shot localization.runs report_run retrieval.stage runs
 localization.pictures localization.writing report_figures retrieval.embedding
-report_page retrieval.answers retrieval.building
+retrieval.evaluating
+report_page retrieval.answers retrieval.building retrieval.trial_gallery
 retrieval.gallery
 """
 LEVEL = {
