@@ -26,6 +26,7 @@ from . import (
     listing,
     localize,
     mapping,
+    queries,
     recipes,
     report,
     runs,
@@ -41,10 +42,11 @@ app.add_typer(embed.app, name="embed")
 app.add_typer(cache.app, name="cache")
 app.add_typer(data.app, name="data")
 app.add_typer(search.app, name="index")
+app.add_typer(queries.app, name="search")
 for command in (
     *(runs.train, evaluate.evaluate, evaluate.predict, calibrate.calibrate),
     *(sweep.sweep, compare.compare, recipes.recipes),
-    *(search.search, report.report, ablate.ablate, listing.runs, deploy.export),
+    *(report.report, ablate.ablate, listing.runs, deploy.export),
     *(distill.distill, localize.localize, demo.demo, doctor.doctor),
 ):
     app.command()(command)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import options
+from . import options, retrieval
 from .output import show_facts, show_json, show_table
 from .runs import show_report
 
@@ -13,6 +13,7 @@ Run = Annotated[Path, typer.Argument(help="A run folder.")]
 
 
 def evaluate(
+    ctx: typer.Context,
     run: Run,
     metrics: Annotated[
         list[str] | None,
@@ -28,6 +29,12 @@ def evaluate(
     data_root: options.DataRoot = None,
     device: options.Device = None,
     json: options.Json = False,
+    queries: retrieval.Queries = None,
+    k: retrieval.K = 10,
+    weight: retrieval.Weight = 1.1,
+    include_query: retrieval.IncludeQuery = False,
+    split: retrieval.Split = "test",
+    gallery: retrieval.Gallery = None,
 ) -> None:
     """Score a run on the test part of its data set and write report.json.
 
@@ -35,6 +42,9 @@ def evaluate(
     every one but knn and linear_probe, which need the training part, too. The report
     is written if nothing but the run is named.
     """
+    if queries:
+        retrieval.evaluate_retrieval(ctx.params)
+        return
     from kfr.plugins import Plugin
     from kfr.scoring import evaluate_under, write_report
 

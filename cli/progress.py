@@ -1,7 +1,8 @@
 """How far training is: a bar on a terminal, a line an epoch elsewhere; on stderr."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.progress import TextColumn, TimeRemainingColumn
 
+_OF = "{task.completed}/{task.total}"
 FIRST = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
 
 
@@ -62,3 +64,18 @@ class Progress:
             highlight=False,
             soft_wrap=True,
         )
+
+
+@contextmanager
+def counted(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of how many are done, on a terminal; elsewhere nothing."""
+    console = Console(stderr=True)
+    columns = (*Bars.get_default_columns()[:2], TextColumn(_OF), TimeRemainingColumn())
+    hidden = not console.is_terminal
+    with Bars(*columns, console=console, transient=True, disable=hidden) as bars:
+        task = bars.add_task(title, total=None)
+
+        def watch(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total)
+
+        yield watch

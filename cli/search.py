@@ -7,6 +7,7 @@ import typer
 
 from . import options
 from .output import show_facts, show_json, show_table
+from .progress import counted
 
 app = typer.Typer(no_args_is_help=True, help="Collections of images to search in.")
 
@@ -30,25 +31,34 @@ def build(
         str | None, typer.Option(help="Of the run's data: test, train, validation.")
     ] = None,
     index: Annotated[
-        str, typer.Option(help="exact; exact,dtype=float16; ...")
+        str, typer.Option(help="exact; exact,dtype=float16; faiss,kind=ivfpq; ...")
     ] = "exact",
+    shard: Annotated[
+        int | None, typer.Option(min=1, help="Write a folder of files of N images.")
+    ] = None,
     data_root: options.DataRoot = None,
     device: options.Device = None,
     json: options.Json = False,
 ) -> None:
-    """Embed images with a run and store them to be searched."""
-    from kfr.retrieval.embedding import build
+    """Embed images with a run and store them to be searched.
 
-    made = build(
-        run,
-        to,
-        images=images,
-        split=split,
-        plugin=index,
-        device=device or "auto",
-        data_root=data_root,
-    )
-    width = made.index.vectors.shape[1]
+    Stopped, the command can be repeated: what it had embedded is used.
+    """
+    from kfr.retrieval.building import build
+
+    with counted("embedding") as watch:
+        made = build(
+            run,
+            to,
+            images=images,
+            split=split,
+            plugin=index,
+            shard=shard,
+            device=device or "auto",
+            data_root=data_root,
+            watch=watch,
+        )
+    width = made.width
     facts = {"images": len(made), "width": width, "index": index, "written": str(to)}
     _show(str(to), facts, json)
 
@@ -62,10 +72,11 @@ def add(
     json: options.Json = False,
 ) -> None:
     """Add a folder of images; those that are there already are left as they are."""
+    from kfr.retrieval.building import extend
     from kfr.retrieval.collection import load_collection
-    from kfr.retrieval.embedding import extend
 
-    added = extend(index, images, run=run, device=device or "auto")
+    with counted("embedding") as watch:
+        added = extend(index, images, run=run, device=device or "auto", watch=watch)
     facts = {"added": added, "images": len(load_collection(index))}
     _show(str(index), facts, json)
 

@@ -219,6 +219,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "index": {
         "exact": "kfr.retrieval.exact:exact",
+        "faiss": "kfr.retrieval.approximate:faiss",
     },
     "logger": {
         "csv": "kfr.logs:table",

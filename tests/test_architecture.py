@@ -17,17 +17,17 @@ LAYERS = """
 __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_outlines
 data.shapes_pixels errors formats models.averaged models.cvt models.small
 objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets
-retrieval schedules
+retrieval retrieval.scores schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
-models.plain models.residual parallel plugins signals spans
+models.plain models.residual parallel plugins retrieval.lists signals spans
 checkpoints config data data.augmentation_kfr data.views localization
 localization.sweeps logs optimizers parallel.norm parallel.wrapping strings
 columns data.classes data.constants data.listing data.shapes hierarchy
 localization.scores localization.truth models.efficientnet_lite models.timm_nets
-models.weights retrieval.collection settings
+models.weights retrieval.shards settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
-localization.fits loggers mapping mintree recipes sources weights
+localization.fits loggers mapping mintree recipes retrieval.collection sources weights
 branches drawing names rules suggestion transforms tree_distances undirected weightings
 distance objectives.tree objects
 export knowledge similarity
@@ -51,13 +51,16 @@ stepping suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation injection.scales
 metrics.alignment metrics.retrieval objectives.frames objectives.geometry
 retrieval.conditions sections training
-assembly metrics.probing retrieval.exact retrieval.lessons saving sweeps
-folders injection.ablation
+assembly metrics.probing retrieval.exact retrieval.lessons retrieval.queries
+retrieval.tags saving sweeps
+folders injection.ablation retrieval.approximate retrieval.baselines
 recognition scoring
 answering calibration deployment features image_values injection.grouping
-injection.zero_shot localization.runs report_run retrieval.student runs
+injection.zero_shot localization.runs report_run retrieval.stage retrieval.student runs
 localization.pictures localization.writing report_figures retrieval.embedding
-report_page retrieval.answers retrieval.distilling
+retrieval.evaluating
+report_page retrieval.answers retrieval.building retrieval.distilling
+retrieval.trial_gallery
 retrieval.gallery
 """
 LEVEL = {

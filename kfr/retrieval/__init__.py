@@ -1,6 +1,7 @@
 """Images found by their embeddings: what an index is, and what a search gives."""
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -29,4 +30,23 @@ class Index(Protocol):
 
     def search(self, queries: Tensor, k: int, /) -> Found:
         """Return the k nearest of queries `[B, D]` of any norm, or as many as are."""
+        ...
+
+
+@runtime_checkable
+class Learnt(Index, Protocol):
+    """An index that learns from its vectors, and is stored with what it has learnt."""
+
+    def learnt(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Return what it has learnt, as arrays; none before it has."""
+        ...
+
+    def restore(
+        self, vectors: Vectors, learnt: Mapping[str, np.ndarray[Any, Any]], /
+    ) -> None:
+        """Take back, when empty, vectors and what was learnt from them.
+
+        Raises:
+            DataError: they do not belong together.
+        """
         ...

@@ -1,11 +1,11 @@
 """A collection of images by their embeddings, in one checked file."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,10 +17,13 @@ from kfr import plugins
 from kfr.errors import DataError, UsageError
 from kfr.files import Arrays, load_arrays, save_arrays
 from kfr.plugins import Plugin
-from kfr.retrieval import Index, Vectors
+from kfr.retrieval import Index, Learnt, Vectors
+from kfr.retrieval.shards import Chain, Shards
 from kfr.strings import Strings
 
 FORMAT = 1
+SHARD = ".index"  # ends the names of files that are a collection together
+_LEARNT = "index."  # before the names of what an index has learnt
 _COLUMN = "attribute."  # before the name of one, in a file
 NO_COLUMNS: Mapping[str, "Column"] = MappingProxyType({})
 
@@ -47,7 +50,7 @@ class Collection:
 
     index: Index
     plugin: str
-    paths: Strings
+    paths: Strings | Chain
     targets: NDArray[np.int64]  # [N], positions in `labels`; -1: not known
     labels: tuple[str, ...]  # the model's classes
     model: str  # the fingerprint of the model
@@ -57,6 +60,13 @@ class Collection:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def width(self) -> int:
+        """How many numbers a vector has."""
+        index = self.index
+        part = index.parts[0] if isinstance(index, Shards) else index
+        return int(part.vectors.shape[1])
 
     def label(self, position: int) -> str | None:
         """Return the class of an image, if it is known."""
@@ -77,20 +87,21 @@ class Collection:
 
     def added(self, images: Images) -> "Collection":
         """Return a collection with those images, too, whose path is not there yet."""
-        fresh = np.flatnonzero(self.paths.find(images.paths) < 0)
-        paths = [*self.paths, *(images.paths[i] for i in fresh.tolist())]
+        new = taken(images, np.flatnonzero(self.paths.find(images.paths) < 0))
+        count = len(new.paths)
         index: Index = plugins.make("index", self.plugin, self.index.vectors.shape[1])
-        if len(self):
+        if isinstance(self.index, Learnt) and isinstance(index, Learnt) and len(self):
+            index.restore(self.index.vectors, self.index.learnt())
+        elif len(self):
             index.add(self.index.vectors)
-        if len(fresh):
-            index.add(_unit(images.embeddings[torch.from_numpy(fresh)]))
-        targets = np.concatenate([self.targets, images.targets[fresh]])
+        if count:
+            index.add(_unit(new.embeddings))
         return replace(
             self,
             index=index,
-            paths=packed(paths),
-            targets=targets,
-            attributes=_joined(self, images, fresh),
+            paths=packed([*self.paths, *new.paths]),
+            targets=np.concatenate([self.targets, new.targets]),
+            attributes=_joined(self.attributes, len(self), new.attributes, count),
         )
 
 
@@ -109,23 +120,21 @@ def collected(
     empty = Collection(index, str(plugin), packed([]), nothing, labels, model, run)
     _, first = np.unique(np.array(images.paths, dtype=object), return_index=True)
     at = np.sort(first)
-    once = [images.paths[i] for i in at.tolist()]
-    embeddings = images.embeddings[torch.from_numpy(at)]
-    columns = {n: Column(v, codes[at]) for n, (v, codes) in images.attributes.items()}
-    return empty.added(Images(embeddings, once, images.targets[at], columns))
+    return empty.added(taken(images, at))
 
 
 def save_collection(collection: Collection, path: Path) -> None:
     """Write one file, whole or not at all."""
+    index, paths = collection.index, packed(collection.paths)
+    columns = collection.attributes
+    learnt = index.learnt() if isinstance(index, Learnt) else {}
     arrays = {
-        "vectors": collection.index.vectors,
+        "vectors": index.vectors,
         "targets": collection.targets,
-        "paths.blob": collection.paths.blob,
-        "paths.offsets": collection.paths.offsets,
-        **{
-            f"{_COLUMN}{name}": column.codes
-            for name, column in collection.attributes.items()
-        },
+        "paths.blob": paths.blob,
+        "paths.offsets": paths.offsets,
+        **{_LEARNT + name: values for name, values in learnt.items()},
+        **{_COLUMN + name: column.codes for name, column in columns.items()},
     }
     about = {
         "format": FORMAT,
@@ -139,11 +148,14 @@ def save_collection(collection: Collection, path: Path) -> None:
 
 
 def load_collection(path: Path) -> Collection:
-    """Map into memory what `save_collection` wrote.
+    """Map into memory what `save_collection` wrote, or a folder of such files.
 
     Raises:
-        DataError: the file is missing, damaged, or not of this kind.
+        DataError: a file is missing, damaged, or not of this kind.
+        UsageError: the files are of several models.
     """
+    if path.is_dir():
+        return _together([load_collection(file) for file in shards_of(path)], path)
     arrays, about = load_arrays(path)
     if about.get("format") != FORMAT or "vectors" not in arrays:
         raise DataError(
@@ -155,6 +167,18 @@ def load_collection(path: Path) -> Collection:
         raise DataError(f"{path} is no index: {error} is missing") from None
 
 
+def shards_of(folder: Path) -> list[Path]:
+    """Return the files that are a collection together, in order of their names.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = sorted(f for f in folder.glob(f"*{SHARD}") if f.name[0] != ".")
+    if not found:
+        raise DataError(f"{folder} is no index: there is no *{SHARD} in it")
+    return found
+
+
 def run_of(collection: Collection, path: Path) -> Path:
     """Return the folder of the run that embedded a collection stored at `path`."""
     return Path(os.path.normpath(path.resolve().parent / collection.run))
@@ -163,7 +187,11 @@ def run_of(collection: Collection, path: Path) -> Path:
 def _collection(arrays: Arrays, about: dict[str, Any]) -> Collection:
     vectors = arrays["vectors"]
     index: Index = plugins.make("index", about["index"], vectors.shape[1])
-    index.add(vectors)
+    if isinstance(index, Learnt):
+        parts = {n: a for n, a in arrays.items() if n.startswith(_LEARNT)}
+        index.restore(vectors, {n.removeprefix(_LEARNT): a for n, a in parts.items()})
+    else:
+        index.add(vectors)
     return Collection(
         index,
         about["index"],
@@ -179,17 +207,43 @@ def _collection(arrays: Arrays, about: dict[str, Any]) -> Collection:
     )
 
 
+def _together(parts: Sequence[Collection], folder: Path) -> Collection:
+    first, *others = parts
+    for other in others:
+        first.check(other.model)
+    targets, columns = first.targets, first.attributes
+    for other in others:
+        columns = _joined(columns, len(targets), other.attributes, len(other))
+        targets = np.concatenate([targets, other.targets])
+    return replace(
+        first,
+        index=Shards([part.index for part in parts]),
+        paths=Chain([cast("Strings", part.paths) for part in parts]),
+        targets=targets,
+        attributes=columns,
+        run=os.path.normpath(Path(folder.resolve().name) / first.run),
+    )
+
+
+def taken(images: Images, at: NDArray[np.int64]) -> Images:
+    """Return the images at the positions `at`, in that order."""
+    paths = [images.paths[i] for i in at.tolist()]
+    columns = {n: Column(v, codes[at]) for n, (v, codes) in images.attributes.items()}
+    embeddings = images.embeddings[torch.from_numpy(at)]
+    return Images(embeddings, paths, images.targets[at], columns)
+
+
 def _joined(
-    there: Collection, images: Images, fresh: NDArray[np.int64]
+    some: Mapping[str, Column], count: int, more: Mapping[str, Column], others: int
 ) -> dict[str, Column]:
     """Return the columns of both, the values of the first in front."""
     found = {}
-    for name in {**there.attributes, **images.attributes}:
-        old, before = there.attributes.get(name, ((), _unknown(len(there))))
-        new, codes = images.attributes.get(name, ((), _unknown(len(images.paths))))
+    for name in {**some, **more}:
+        old, before = some.get(name, ((), _unknown(count)))
+        new, codes = more.get(name, ((), _unknown(others)))
         values = tuple(dict.fromkeys([*old, *new]))
         at = np.array([*(values.index(value) for value in new), -1], np.int64)
-        found[name] = Column(values, np.concatenate([before, at[codes[fresh]]]))
+        found[name] = Column(values, np.concatenate([before, at[codes]]))
     return found
 
 
@@ -197,12 +251,14 @@ def _unknown(count: int) -> NDArray[np.int64]:
     return np.full(count, -1, np.int64)
 
 
-def packed(paths: Sequence[str]) -> Strings:
-    """Pack paths.
+def packed(paths: Iterable[str]) -> Strings:
+    """Pack paths, unless they are already.
 
     Raises:
         DataError: one is no text.
     """
+    if isinstance(paths, Strings):
+        return paths
     try:
         return Strings.of(paths)
     except UnicodeEncodeError as error:

@@ -1,7 +1,6 @@
 """Image files and splits, embedded by a run for a collection."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,77 +11,18 @@ import torch
 from numpy.typing import NDArray
 
 from kfr.data.images import SUFFIXES, read_square
-from kfr.errors import DataError, MissingError, UsageError
+from kfr.errors import DataError, MissingError
 from kfr.features import features_of
 from kfr.models import ATTRIBUTE, Output
-from kfr.plugins import Plugin
 from kfr.recognition import Recognizer, load
 from kfr.retrieval.collection import (
     Collection,
     Column,
     Images,
-    collected,
-    load_collection,
     run_of,
-    save_collection,
 )
 
 _AT_ONCE = 64
-
-
-def build(
-    run: Path,
-    to: Path,
-    *,
-    images: Path | None = None,
-    split: str | None = None,
-    plugin: Plugin | str = "exact",
-    device: str = "auto",
-    data_root: Path | None = None,
-) -> Collection:
-    """Embed a folder of images or a split of the run's data set, and store it at `to`.
-
-    Raises:
-        UsageError: not just one of `images` and `split` is given, or `to` is there.
-        MissingError: there is no image.
-    """
-    if (images is None) == (split is None):
-        raise UsageError("give either --images DIR or --split NAME")
-    if to.exists():
-        raise UsageError(f"{to} is there already; add to it with `kfr index add`")
-    recognizer = load(run, device)
-    if images is not None:
-        found = of_folder(recognizer, images)
-    else:
-        found = of_split(run, split or "test", device, data_root)
-    made = collected(
-        found,
-        recognizer.labels,
-        model=fingerprint(recognizer),
-        run=os.path.relpath(run.resolve(), to.resolve().parent),
-        plugin=plugin,
-    )
-    save_collection(made, to)
-    return made
-
-
-def extend(
-    path: Path, images: Path, *, run: Path | None = None, device: str = "auto"
-) -> int:
-    """Put a folder of images into a stored collection; return how many were new.
-
-    What is there already is not read again, so an addition that was stopped can be
-    repeated. The file is replaced as a whole.
-
-    Raises:
-        UsageError: the run is not the one that embedded the collection.
-    """
-    before = load_collection(path)
-    recognizer = opened(before, path, run, device)
-    new = of_folder(recognizer, images, before)
-    if len(new.paths):
-        save_collection(before.added(new), path)
-    return len(new.paths)
 
 
 def opened(
@@ -100,30 +40,6 @@ def opened(
     recognizer = load(run, device)
     collection.check(fingerprint(recognizer))
     return recognizer
-
-
-def of_folder(
-    recognizer: Recognizer, folder: Path, without: Collection | None = None
-) -> Images:
-    """Embed the images in a folder and below, in order of their paths.
-
-    The class is the nearest folder's that is called like one.
-
-    Raises:
-        MissingError: there is no image.
-        DataError: one cannot be read.
-    """
-    paths = _images_in(folder)
-    if not paths:
-        raise MissingError(f"there is no image in {folder}")
-    names = [str(path) for path in paths]
-    if without is not None:
-        known = (without.paths.find(names) >= 0).tolist()
-        paths = [p for p, there in zip(paths, known, strict=True) if not there]
-        names = [str(path) for path in paths]
-    embeddings = outputs_of(recognizer, paths).embedding
-    targets = [class_of(path, recognizer.labels, folder.resolve()) for path in paths]
-    return Images(embeddings, names, np.array(targets, np.int64))
 
 
 def of_split(
@@ -187,8 +103,14 @@ def fingerprint(recognizer: Recognizer) -> str:
     return digest.hexdigest()
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """Return absolute paths; what a system hides is left out."""
+def images_in(folder: Path) -> list[Path]:
+    """Return the absolute paths of the images in a folder and below, in order.
+
+    What a system hides is left out.
+
+    Raises:
+        DataError: it is no folder.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder of images")
     top = folder.resolve()

@@ -50,17 +50,7 @@ class Exact:
         Raises:
             DataError: they have another width, or are not finite.
         """
-        if vectors.ndim != 2 or vectors.shape[1] != self.width:  # noqa: PLR2004
-            raise DataError(
-                f"vectors of shape {vectors.shape} do not fit an index of width "
-                f"{self.width}; they come from another model"
-            )
-        for start in range(0, len(vectors), self.block):
-            if not np.isfinite(vectors[start : start + self.block]).all():
-                raise DataError(
-                    f"a vector from position {start} on is not finite; the model has "
-                    "diverged, or the image is broken"
-                )
+        check_vectors(vectors, self.width, self.block)
         added = vectors.astype(self.dtype, copy=False)
         there = self._vectors
         self._vectors = np.concatenate([there, added]) if len(there) else added
@@ -75,14 +65,7 @@ class Exact:
             UsageError: k is below 1.
             DataError: the queries have another width.
         """
-        if k < 1:
-            raise UsageError(f"k is {k}; ask for at least one image")
-        if queries.shape[1] != self.width:
-            raise DataError(
-                f"queries of width {queries.shape[1]} do not fit an index of width "
-                f"{self.width}; they come from another model"
-            )
-        unit = functional.normalize(queries.detach().float())
+        unit = unit_queries(queries, k, self.width)
         k = min(k, len(self._vectors))
         position = np.zeros((len(unit), k), np.int64)
         similarity = np.zeros((len(unit), k))
@@ -142,3 +125,39 @@ class Exact:
         return np.concatenate(
             [self._cosines(query, slice(s, s + self.block)) for s in starts]
         )
+
+
+def check_vectors(vectors: Vectors, width: int, block: int = 1 << 14) -> None:
+    """See that vectors fit an index of that width, `block` of them at a time.
+
+    Raises:
+        DataError: they have another width, or are not finite.
+    """
+    if vectors.ndim != 2 or vectors.shape[1] != width:  # noqa: PLR2004
+        raise DataError(
+            f"vectors of shape {vectors.shape} do not fit an index of width "
+            f"{width}; they come from another model"
+        )
+    for start in range(0, len(vectors), block):
+        if not np.isfinite(vectors[start : start + block]).all():
+            raise DataError(
+                f"a vector from position {start} on is not finite; the model has "
+                "diverged, or the image is broken"
+            )
+
+
+def unit_queries(queries: Tensor, k: int, width: int) -> Tensor:
+    """Return queries in float32 with norm 1.
+
+    Raises:
+        UsageError: k is below 1.
+        DataError: the queries have another width.
+    """
+    if k < 1:
+        raise UsageError(f"k is {k}; ask for at least one image")
+    if queries.shape[1] != width:
+        raise DataError(
+            f"queries of width {queries.shape[1]} do not fit an index of width "
+            f"{width}; they come from another model"
+        )
+    return functional.normalize(queries.detach().float())
