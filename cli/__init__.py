@@ -29,6 +29,7 @@ from . import (
     report,
     runs,
     search,
+    serve,
     sweep,
 )
 
@@ -44,7 +45,7 @@ for command in (
     *(runs.train, evaluate.evaluate, evaluate.predict, calibrate.calibrate),
     *(sweep.sweep, compare.compare, recipes.recipes),
     *(search.search, report.report, ablate.ablate, listing.runs, deploy.export),
-    *(localize.localize, demo.demo, doctor.doctor),
+    *(localize.localize, serve.serve, demo.demo, doctor.doctor),
 ):
     app.command()(command)
 

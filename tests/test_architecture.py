@@ -20,12 +20,13 @@ objectives.hyperbolic objectives.pairwise objectives.precision objectives.target
 retrieval schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
-models.residual parallel plugins signals spans
+models.residual parallel plugins serving signals spans
 checkpoints config data data.augmentation_kfr data.views localization
-localization.sweeps logs optimizers parallel.norm parallel.wrapping strings
+localization.sweeps logs optimizers parallel.norm parallel.wrapping serving.door
+serving.page serving.questions strings
 data.classes data.constants data.listing data.shapes hierarchy localization.scores
 localization.truth models.efficientnet_lite models.timm_nets models.weights
-retrieval.collection settings
+retrieval.collection serving.pictures serving.server settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
 localization.fits loggers mapping mintree recipes sources weights
 branches drawing names rules suggestion transforms tree_distances undirected weightings
@@ -55,8 +56,10 @@ recognition scoring
 answering calibration deployment features image_values injection.grouping
 injection.zero_shot localization.runs report_run runs
 localization.pictures localization.writing report_figures retrieval.embedding
-report_page retrieval.answers
-retrieval.gallery
+report_page retrieval.answers serving.site
+retrieval.gallery serving.answers
+serving.searching
+serving.routes
 """
 LEVEL = {
     f"kfr.{name}": level
