@@ -1,7 +1,7 @@
 """Everything a run works with, made from its configuration."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,13 +9,14 @@ from torch import nn
 
 from kfr import data, models, parallel, plugins
 from kfr.cache import known
+from kfr.columns import columns, label_column
 from kfr.config import RunConfig
 from kfr.data import Dataset, ImageTensor, Normalization
 from kfr.data.batches import Batches, measure
 from kfr.data.images import MARGIN
-from kfr.errors import DataError, MissingError
+from kfr.errors import DataError, MissingError, UsageError
 from kfr.injection import informed
-from kfr.knowledge import Knowledge, permuted
+from kfr.knowledge import Knowledge, permuted, with_attributes
 from kfr.models.weights import load_weights
 from kfr.parallel.norm import synchronised
 from kfr.sources import Source
@@ -80,6 +81,9 @@ def knowledge_for(config: RunConfig, labels: Sequence[str]) -> Knowledge:
         distance=config.distance,
         add_root=config.add_root,
     )
+    label = label_column(config.dataset)
+    if label is not None:
+        found = replace(found, settings={**found.settings, "label": label})
     return informed(found, config.injection) if config.injection else found
 
 
@@ -97,13 +101,19 @@ def prepare(
     """
     train, test = classes_of(config)
     device = device_called(config.device)
+    attributes = columns(config.attributes, config.dataset, train, test)
     if knowledge is None:
-        knowledge = knowledge_for(config, train.labels)
+        knowledge = with_attributes(knowledge_for(config, train.labels), attributes)
     if tuple(train.labels) != tuple(knowledge.labels):
         odd = sorted(set(train.labels) ^ set(knowledge.labels))
         raise DataError(
             "the data set does not have the classes that the run was begun with: "
             f"{', '.join(odd[:10]) or 'their order differs'}"
+        )
+    if attributes != knowledge.attributes:
+        raise DataError(
+            "the data set does not have the attributes that the run was begun with, "
+            f"or not their values: {', '.join(knowledge.attributes)}"
         )
     checked = test
     if config.validation:
@@ -138,12 +148,22 @@ def model_for(
     torch.manual_seed(config.seed)
     knowledge = taught(config, knowledge)
     model = models.build(config.backbone, config.head, size, knowledge)
+    _check_attributes(model.head, config.head, knowledge)
     if config.weights:
         load_weights(model.backbone, config.weights)
     synchronised(model)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
     return model.to(device)
+
+
+def _check_attributes(head: nn.Module, name: object, knowledge: Knowledge) -> None:
+    wanted = knowledge.attributes.keys()
+    if wanted and wanted != getattr(head, "attributes", {}).keys():
+        raise UsageError(
+            f"the head {name} does not learn {', '.join(wanted)}; take the head "
+            "attributes and the objective attributes"
+        )
 
 
 def taught(config: RunConfig, knowledge: Knowledge) -> Knowledge:
@@ -184,6 +204,7 @@ def _batches(
             size=config.resize,
             sampler=config.sampler if training else "shuffled",
             mixing=mixing if training else None,
+            attributes=tuple(knowledge.attributes),
         )
 
     return batches

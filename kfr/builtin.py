@@ -119,6 +119,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "wrn-28-10": "kfr.models.residual:wrn",
     },
     "head": {
+        "attributes": "kfr.models.heads_attributes:attributes",
         "c2am": "kfr.models.heads_maps:c2am",
         "cascade": "kfr.models.heads_tree:cascade",
         "haf": "kfr.models.heads_tree:haf",
@@ -171,6 +172,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "objective": {
         "alignment": "kfr.objectives.alignment:alignment",
+        "attributes": "kfr.objectives.attributes:attributes",
         "c2am": "kfr.objectives.c2am:c2am",
         "cascade": "kfr.objectives.hierarchical:cascade",
         "center": "kfr.objectives.center:center",
@@ -244,6 +246,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "metric": {
         "accuracy": "kfr.metrics:accuracy",
         "ahp": "kfr.metrics.retrieval:ahp",
+        "attribute_accuracy": "kfr.metrics.attributes:attribute_accuracy",
         "balanced_accuracy": "kfr.metrics:balanced_accuracy",
         "ece": "kfr.metrics.confidence:ece",
         "full_path_accuracy": "kfr.metrics.paths:full_path_accuracy",

@@ -28,6 +28,12 @@ Plugins = Annotated[
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)
 ]
+Columns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(
+        lambda v: [name.strip() for name in v.split(",")] if isinstance(v, str) else v
+    ),
+]
 KNOWLEDGE = (
     *("hierarchy", "dataset", "data_root", "mapping"),
     *("weighting", "transform", "distance", "add_root"),
@@ -78,6 +84,7 @@ class RunConfig(BaseModel):
     distance: Plugin = Plugin(name="path")
     add_root: bool = False
     injection: Plugin | None = None
+    attributes: Columns = ()  # of the data set's, learnt beside the class; or `all`
 
     backbone: Plugin = Plugin(name="small")
     weights: Annotated[
@@ -124,6 +131,12 @@ class RunConfig(BaseModel):
     def _patience_needs_validation(self) -> Self:
         if self.patience and not self.validation:
             self.__dict__["validation"] = 0.1  # frozen only from here on
+        return self
+
+    @model_validator(mode="after")
+    def _attributes_are_not_mixed(self) -> Self:
+        if self.attributes and self.mixing.name != "none":
+            raise ValueError("mixing mixes classes only: it goes not with attributes")
         return self
 
     @model_validator(mode="after")

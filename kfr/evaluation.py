@@ -11,7 +11,7 @@ from kfr.errors import DataError
 from kfr.intervals import Interval
 from kfr.knowledge import Knowledge
 from kfr.metrics import Predictions, compute
-from kfr.models import Output
+from kfr.models import Output, told
 from kfr.parallel.batch import SHARED, gather_rows
 from kfr.plugins import Plugin
 
@@ -50,10 +50,11 @@ def predict(
     model.eval()
     rows: dict[str, list[Tensor]] = {}
     kind = autocast or torch.bfloat16
-    for images, target, _ in batches:
-        with torch.autocast(images.device.type, kind, enabled=autocast is not None):
-            output = model(images)
-        for name, values in _columns(output, target).items():
+    for batch in batches:
+        device = batch.images.device.type
+        with torch.autocast(device, kind, enabled=autocast is not None):
+            output = told(model(batch.images), batch.codes)
+        for name, values in _columns(output, batch.targets).items():
             rows.setdefault(name, []).append(values)
     if not rows:
         raise DataError("there are no images to evaluate on")

@@ -11,6 +11,7 @@ from kfr.data.batches import Batches
 from kfr.errors import UsageError, suggest
 from kfr.evaluation import predict
 from kfr.files import Arrays, write_whole
+from kfr.models import ATTRIBUTE
 from kfr.scoring import opened
 
 
@@ -23,8 +24,10 @@ def features_of(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Return embeddings `[N, D]`, logits `[N, C]`, targets `[N]` and labels `[C]`.
 
-    Of a folder of images also their paths `[N]`. The split is `test`, `train` or, of a
-    run that has one, `validation`; images are in their order there, not augmented.
+    Of a folder of images also their paths `[N]`; of each attribute of the data set the
+    values as texts, `attribute:NAME` `[N]`, empty where one is not known. The split is
+    `test`, `train` or, of a run that has one, `validation`; images are in their order
+    there, not augmented.
 
     Raises:
         UsageError: there is no such split.
@@ -42,6 +45,8 @@ def features_of(
     paths = getattr(batches.dataset, "paths", None)
     if paths is not None:
         arrays["paths"] = np.array([str(path) for path in paths])
+    for name, (values, codes) in (batches.dataset.attributes or {}).items():
+        arrays[f"{ATTRIBUTE}{name}"] = np.array([*values, ""])[codes.numpy()]
     return arrays
 
 

@@ -43,6 +43,8 @@ class Knowledge:
     fingerprint: str  # a digest of everything above and below
     settings: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, Array] = field(default_factory=dict)  # scale -> [C, d]
+    # name -> values, of what is learnt beside the class
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def at(self) -> Indices:
@@ -105,6 +107,17 @@ def permuted(knowledge: Knowledge, seed: int) -> Knowledge:
     return replace(knowledge, nodes=nodes, distances=found, fingerprint=fingerprint)
 
 
+def with_attributes(
+    knowledge: Knowledge, attributes: Mapping[str, tuple[str, ...]]
+) -> Knowledge:
+    """Return the knowledge with the values of what is learnt beside the class."""
+    if not attributes:
+        return knowledge
+    content = [knowledge.fingerprint, list(attributes.items())]
+    fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return replace(knowledge, attributes=dict(attributes), fingerprint=fingerprint)
+
+
 def _arrays(distances: Distances) -> dict[str, Array]:
     """Return what distances of kfr's own kinds are made of."""
     if isinstance(distances, TreeDistances):
@@ -157,6 +170,7 @@ def save_knowledge(knowledge: Knowledge, path: Path) -> None:
         "nodes": knowledge.nodes,
         "fingerprint": knowledge.fingerprint,
         "settings": dict(knowledge.settings),
+        "attributes": dict(knowledge.attributes),
     }
     save_arrays(path, arrays, about)
 
@@ -200,6 +214,7 @@ def _knowledge(arrays: Arrays, about: Mapping[str, Any]) -> Knowledge:
         about["fingerprint"],
         about["settings"],
         {n.removeprefix(_TABLE): a for n, a in arrays.items() if n.startswith(_TABLE)},
+        {name: tuple(values) for name, values in about.get("attributes", {}).items()},
     )
 
 

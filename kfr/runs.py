@@ -26,7 +26,7 @@ from kfr.folders import (
     knowledge_of,
     store_knowledge,
 )
-from kfr.knowledge import Knowledge
+from kfr.knowledge import Knowledge, with_attributes
 from kfr.logs import Logger, Record, history, keep, recording
 from kfr.metrics import standard
 from kfr.optimizers import optimizer_for
@@ -168,7 +168,7 @@ class _Run:
             used(self.saver.modules),
             parts.checked.once(),
             parts.knowledge,
-            standard(len(parts.knowledge.labels)),
+            standard(len(parts.knowledge.labels), parts.knowledge.attributes),
             autocast=autocast_for(self.config, parts.train.device),
         )
         speed = parallel.world() * epoch.images / epoch.seconds
@@ -244,6 +244,7 @@ def _same_knowledge(config: RunConfig, out: Path) -> Knowledge:
     stored = knowledge_of(out)
     try:
         again = knowledge_for(config, stored.labels)
+        again = with_attributes(again, stored.attributes)
     except KfrError as error:
         log.info("%s: its hierarchy cannot be read again (%s)", out, error)
         return stored

@@ -1,7 +1,7 @@
 """Open a finished run and score it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class _Scored:
         interval: bool = False,
     ) -> Report:
         """Return the report under some knowledge of the classes."""
-        chosen = named(metrics) if metrics else standard(len(knowledge.labels))
+        usual = standard(len(knowledge.labels), knowledge.attributes)
+        chosen = named(metrics) if metrics else usual
         made = ready(knowledge, chosen, lambda: self.train)
         return Report(
             dataset=self.config.dataset.name,
@@ -144,7 +145,13 @@ def evaluate_under(
     config, parts = opened(run, device=device, data_root=data_root)
     scored = _Scored(parts, config, history(run), parts.model)
     known = {str(run): parts.knowledge}
-    known |= {other: knowledge_called(other, config, parts) for other in others}
+    known |= {
+        other: replace(
+            knowledge_called(other, config, parts),
+            attributes=parts.knowledge.attributes,
+        )
+        for other in others
+    }
     chosen = _spread(metrics, len(parts.knowledge.labels))
     return {n: scored.report(k, chosen, interval=interval) for n, k in known.items()}
 

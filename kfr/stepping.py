@@ -13,7 +13,7 @@ from kfr import parallel
 from kfr.data import Batch
 from kfr.data.batches import seed_of
 from kfr.errors import UsageError
-from kfr.models import Output
+from kfr.models import Output, told
 from kfr.objectives import Objective
 from kfr.parallel.batch import gathered_batch
 from kfr.parallel.wrapping import average_gradients
@@ -97,7 +97,7 @@ class Stepper:
             device = batch.images.device.type
             kind, on = self.autocast or torch.bfloat16, self.autocast is not None
             with torch.autocast(device, kind, enabled=on):
-                output = forward(batch.images)
+                output = told(forward(batch.images), batch.codes)
                 torch.manual_seed(seed)
                 loss, terms = objective(*gathered_batch(output, batch.targets))
             loss = loss / len(batches)

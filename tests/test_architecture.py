@@ -24,9 +24,9 @@ models.residual parallel plugins serving signals spans
 checkpoints config data data.augmentation_kfr data.views localization
 localization.sweeps logs optimizers parallel.norm parallel.wrapping serving.door
 serving.page serving.questions strings
-data.classes data.constants data.listing data.shapes hierarchy localization.scores
-localization.truth models.efficientnet_lite models.timm_nets models.weights
-retrieval.collection serving.pictures serving.server settings
+columns data.classes data.constants data.listing data.shapes hierarchy
+localization.scores localization.truth models.efficientnet_lite models.timm_nets
+models.weights retrieval.collection serving.pictures serving.server settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
 localization.fits loggers mapping mintree recipes sources weights
 branches drawing names rules suggestion transforms tree_distances undirected weightings
@@ -37,16 +37,18 @@ injection.facts matrix models
 audit contest_figure data.batches data.cifar defaults embeddings.files
 embeddings.hyperbolic embeddings.nodes embeddings.regular embeddings.similarity
 embeddings.texts embeddings.translation embeddings.walks injection.attributes
-injection.infused layouts localization.watching metrics models.heads models.heads_maps
-objectives objectives.distances parallel.batch retrieval.backward tree_tensors
+injection.infused layouts localization.watching metrics models.heads
+models.heads_attributes models.heads_maps objectives objectives.distances parallel.batch
+retrieval.backward tree_tensors
 audit_page comparison data.apy data.birds data.cars data.flowers data.imagenet data.inat
 data.mini_imagenet data.mit67 data.tiny_imagenet data.wikiart decisions diagnosis
 embeddings.prototypes injection.scales intervals inventory localization.faithfulness
-localization.gradients localization.rollout metrics.confidence metrics.hierarchical
-metrics.orders metrics.paths models.heads_tree objectives.alignment objectives.c2am
-objectives.center objectives.classification objectives.hier objectives.hierarchical
-objectives.label_embedding objectives.levelled objectives.metric
-objectives.metric_learning objectives.qtr objectives.semantic probes stepping suspicion
+localization.gradients localization.rollout metrics.attributes metrics.confidence
+metrics.hierarchical metrics.orders metrics.paths models.heads_tree objectives.alignment
+objectives.attributes objectives.c2am objectives.center objectives.classification
+objectives.hier objectives.hierarchical objectives.label_embedding objectives.levelled
+objectives.metric objectives.metric_learning objectives.qtr objectives.semantic probes
+stepping suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation metrics.alignment
 metrics.retrieval objectives.frames objectives.geometry retrieval.conditions sections
 training

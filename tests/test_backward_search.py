@@ -15,7 +15,7 @@ from kfr.retrieval.backward import backward_search, log_masses, reader_of
 def net():
     torch.manual_seed(3)
     layers = nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 5)
-    return nn.Sequential(*layers).eval()
+    return nn.Sequential(*layers, nn.LogSoftmax(1)).eval()
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_each_query_may_have_conditions_of_its_own(net, queries):
 def test_masses_are_those_of_the_softmax_and_exact_when_small():
     logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, 200.0, 1.0]])
     allowed = sets([1, 0, 0], [1, 0, 1], [1, 1, 1])
-    found = log_masses(logits, allowed)
+    found = log_masses(logits.log_softmax(1), allowed)
     p = logits[0].softmax(0)
     expected = torch.stack([p[0], p[0] + p[2], p.sum()]).log()
     assert torch.allclose(found[0], expected, atol=1e-6)
@@ -114,7 +114,7 @@ def test_nothing_learns_by_a_search(net, queries):
 def test_a_classifier_reads_embeddings(head):
     output = head(torch.randn(3, 4))
     again = reader_of(Classifier(nn.Identity(), head), output)(output.embedding)
-    assert torch.equal(again, output.logits)
+    assert torch.equal(again, output.logits.log_softmax(1))
 
 
 def test_a_head_of_the_features_is_read_as_a_whole():
@@ -129,7 +129,7 @@ def test_a_head_of_the_features_is_read_as_a_whole():
     model = Classifier(nn.Identity(), Doubled())
     output = model.head(torch.randn(3, 4))
     again = reader_of(model, output)(output.embedding)
-    assert torch.allclose(again, output.logits)
+    assert torch.allclose(again, output.logits.log_softmax(1))
 
 
 def test_a_head_that_reads_more_than_the_embedding_is_refused():

@@ -1,13 +1,12 @@
 """The exact index against a full sort; collections stored, added to, damaged."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from kfr.errors import DataError, HierarchyError, UsageError
+from kfr.errors import DataError, UsageError
 from kfr.plugins import make
 from kfr.retrieval.collection import (
     Images,
@@ -15,7 +14,6 @@ from kfr.retrieval.collection import (
     load_collection,
     save_collection,
 )
-from kfr.retrieval.conditions import condition
 
 LABELS = ("cat", "dog")
 
@@ -143,26 +141,3 @@ def test_other_models_and_damage_are_noticed(tmp_path):
         load_collection(path)
     with pytest.raises(DataError, match="is not UTF-8"):
         collected(some(["\udcff.png"]), LABELS, model="m", run="r")
-
-
-def test_conditions_are_sets_of_classes(pets):
-    known = SimpleNamespace(
-        labels=("tabby", "dog", "parrot", "mammal"),
-        hierarchy=pets,
-        at=pets.find(["cat", "dog", "parrot", "mammal"]),
-    )
-    sets = {
-        "tabby": [1, 0, 0, 0],
-        "cat": [1, 0, 0, 0],
-        "not:dog": [1, 0, 1, 1],
-        "mammal": [0, 0, 0, 1],  # a class by this name comes first
-        "bird": [0, 0, 1, 0],
-        "animal": [1, 1, 1, 1],
-        "not:bird": [1, 1, 0, 1],
-    }
-    for text, expected in sets.items():
-        assert condition(known, text).allowed.int().tolist() == expected
-    with pytest.raises(UsageError, match="'not:animal' leaves no class"):
-        condition(known, "not:animal")
-    with pytest.raises(HierarchyError, match="'birt'"):
-        condition(known, "birt")

@@ -46,12 +46,19 @@ class Batches:
     size: int | None = None  # side to which images are brought; None: the data set's
     sampler: Plugin | str = "shuffled"
     mixing: Mixing | None = None  # of training images and their targets
+    attributes: tuple[str, ...] = ()  # whose values come along
 
     @cached_property
     def _stored(self) -> Tensor:
         """All the images of a small set, on the device."""
         images: Tensor = self.dataset.images  # type: ignore[union-attr]
         return images.to(self.device)
+
+    @cached_property
+    def _codes(self) -> Tensor:
+        there = self.dataset.attributes or {}
+        none = torch.zeros(len(self.dataset), 0, dtype=torch.int64)
+        return torch.cat([none, *(there[n][1][:, None] for n in self.attributes)], 1)
 
     @cached_property
     def _augmentation(self) -> Augmentation:
@@ -162,13 +169,14 @@ class Batches:
     def _batch(self, images: Tensor, items: Tensor) -> Batch:
         targets = self.dataset.targets[items].to(self.device, non_blocking=True)
         scaled = normalized(images, self.normalization, self.channels_last)
-        return Batch(scaled, targets, items)
+        codes = self._codes[items].to(self.device, non_blocking=True)
+        return Batch(scaled, targets, items, codes)
 
     def _mixed(self, batch: Batch, generator: torch.Generator) -> Batch:
         if self.mixing is None:
             return batch
         images, targets = self.mixing(batch.images, batch.targets, generator)
-        mixed = Batch(images, targets, batch.items)
+        mixed = batch._replace(images=images, targets=targets)
         return mixed if self.world == 1 else Batch(*(part[1:] for part in mixed))
 
 

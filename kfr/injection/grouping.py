@@ -77,7 +77,7 @@ def class_means(
     counts, sums = torch.zeros(classes).double(), dict[str, Tensor]()
     try:
         model.eval()
-        for images, targets, _ in batches:
+        for images, targets, *_ in batches:
             model(images)
             at = targets.cpu()
             counts += torch.bincount(at, minlength=classes)

@@ -4,7 +4,7 @@ Here are those of the logits; the modules beside hold the others.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, NamedTuple
@@ -135,13 +135,19 @@ def distance_of(knowledge: Knowledge, answers: Tensor, target: Tensor) -> Tensor
     return out
 
 
-def standard(classes: int) -> dict[str, Plugin]:
-    """Return the metrics that every report has, by name, for that many classes."""
+def standard(classes: int, attributes: Iterable[str] = ()) -> dict[str, Plugin]:
+    """Return the metrics that every report has, by name.
+
+    They are those of that many classes, and of the attributes learnt beside them.
+    """
     plain = ["accuracy", "balanced_accuracy", "mistake_severity"]
     counted = [("top_k", 5), ("hier_dist", 1), ("hier_dist", 5), ("hier_dist", 20)]
     chosen = [Plugin(name=name) for name in plain]
     chosen += [
         Plugin(name=name, options={"k": k}) for name, k in counted if k < classes
+    ]
+    chosen += [
+        Plugin(name="attribute_accuracy", options={"of": name}) for name in attributes
     ]
     return named(chosen)
 

@@ -11,6 +11,8 @@ from kfr.knowledge import Knowledge
 from kfr.plugins import Plugin, make
 
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+CODES = "codes"  # in `Output.extra`: the true value of each attribute, -1: not known
+ATTRIBUTE = "attribute:"  # begins the names in `Output.extra` of attributes' logits
 
 
 class Output(NamedTuple):
@@ -19,6 +21,13 @@ class Output(NamedTuple):
     embedding: Tensor  # [N, D]
     logits: Tensor  # [N, C]
     extra: Mapping[str, Tensor] = NOTHING
+
+
+def told(output: Output, codes: Tensor) -> Output:
+    """Return the output with the true values of attributes `[N, A]` beside it."""
+    if not codes.shape[-1]:
+        return output
+    return output._replace(extra={**output.extra, CODES: codes})
 
 
 class Backbone(Protocol):

@@ -5,7 +5,8 @@ and the images nearest to it are the answer (Backward Search, PLoS ONE 19(9) e03
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 from kfr.errors import UsageError
 from kfr.models import Classifier, Output
 
-Reader = Callable[[Tensor], Tensor]  # embeddings [B, D] -> logits [B, C]
+# Embeddings [B, D] -> log probabilities [B, V]: of the classes, and behind them of the
+# values of each attribute that the model has learnt; those of each sum to 1.
+Reader = Callable[[Tensor], Tensor]
 
 
 class Walk(NamedTuple):
@@ -42,8 +45,8 @@ def backward_search(
 ) -> Walk:
     """Minimise mean_c -log p_c(z) + weight * mean_j |z_j - q_j| by Adam, from z = q.
 
-    p_c is the probability of the classes that condition c allows, `[c, C]` for all
-    queries or `[B, c, C]`; with one class, the first term is its cross-entropy. All
+    p_c is the probability of what condition c allows, `[c, V]` for all queries or
+    `[B, c, V]`; with one class or value, the first term is its cross-entropy. All
     queries move at once and do not change one another. Of a query, every iterate is
     looked at, the last one too, and the best is kept by the loss it has itself.
 
@@ -70,21 +73,22 @@ def backward_search(
     return Walk(torch.stack(points), found, best)
 
 
-def log_masses(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Return the log probability of each condition's classes, `[B, c]`.
+def log_masses(chances: Tensor, allowed: Tensor) -> Tensor:
+    """Return the log probability of each condition, `[B, c]`.
 
-    `allowed` is `[c, C]` or `[B, c, C]`. Exact to the rounding of float32 however small
-    the probability is; of what a condition forbids, log(1 - p).
+    `chances` are a reader's, `allowed` is `[c, V]` or `[B, c, V]`. Exact to the
+    rounding of float32 however small the probability is; of what a condition forbids,
+    log(1 - p).
     """
-    chances = logits.float().log_softmax(1)[:, None]
-    return chances.masked_fill(~allowed, -torch.inf).logsumexp(-1)
+    return chances[:, None].masked_fill(~allowed, -torch.inf).logsumexp(-1)
 
 
 def reader_of(model: Classifier, output: Output) -> Reader:
-    """Return what makes logits of a model's embeddings, and did so in `output`.
+    """Return what reads a model's embeddings, having seen that it agrees with `output`.
 
-    The head's `classifier`, or the head as a whole where the features themselves are
-    the embedding.
+    Logits of the classes are those of the head's `classifier`, or of the head as a
+    whole where the features themselves are the embedding. Those of attributes are made
+    by the head's `attributes`, by name.
 
     Raises:
         UsageError: neither gives the logits of `output`.
@@ -93,14 +97,19 @@ def reader_of(model: Classifier, output: Output) -> Reader:
     ways: list[Reader] = [lambda z: cast("Output", head(z)).logits]
     if callable(own := getattr(head, "classifier", None)):
         ways.insert(0, own)
+    others = list(getattr(head, "attributes", {}).values())
     for way in ways:
         if _agrees(way, output):
-            return way
+            return partial(_read, [way, *others])
     raise UsageError(
         f"the head {type(head).__name__} does not make its logits of the embedding "
-        "alone; train with the head linear, mlp or semantic, or give yours a "
-        "`classifier` from embeddings to logits"
+        "alone; train with the head attributes, linear, mlp or semantic, or give yours "
+        "a `classifier` from embeddings to logits"
     )
+
+
+def _read(readers: Sequence[Reader], z: Tensor) -> Tensor:
+    return torch.cat([read(z).float().log_softmax(1) for read in readers], 1)
 
 
 def _agrees(reader: Reader, output: Output) -> bool:

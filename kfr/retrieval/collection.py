@@ -1,9 +1,10 @@
 """A collection of images by their embeddings, in one checked file."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,15 @@ from kfr.retrieval import Index, Vectors
 from kfr.strings import Strings
 
 FORMAT = 1
+_COLUMN = "attribute."  # before the name of one, in a file
+NO_COLUMNS: Mapping[str, "Column"] = MappingProxyType({})
+
+
+class Column(NamedTuple):
+    """An attribute of N images."""
+
+    values: tuple[str, ...]
+    codes: NDArray[np.int64]  # [N], positions in `values`; -1: not known
 
 
 class Images(NamedTuple):
@@ -28,6 +38,7 @@ class Images(NamedTuple):
     embeddings: Tensor  # [N, D], of any norm
     paths: Sequence[str]
     targets: NDArray[np.int64]  # [N], classes; -1 where it is not known
+    attributes: Mapping[str, Column] = NO_COLUMNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +52,8 @@ class Collection:
     labels: tuple[str, ...]  # the model's classes
     model: str  # the fingerprint of the model
     run: str  # the model's folder, from the folder of the file
+    # name -> what else is known of the images
+    attributes: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -72,7 +85,13 @@ class Collection:
         if len(fresh):
             index.add(_unit(images.embeddings[torch.from_numpy(fresh)]))
         targets = np.concatenate([self.targets, images.targets[fresh]])
-        return replace(self, index=index, paths=packed(paths), targets=targets)
+        return replace(
+            self,
+            index=index,
+            paths=packed(paths),
+            targets=targets,
+            attributes=_joined(self, images, fresh),
+        )
 
 
 def collected(
@@ -92,7 +111,8 @@ def collected(
     at = np.sort(first)
     once = [images.paths[i] for i in at.tolist()]
     embeddings = images.embeddings[torch.from_numpy(at)]
-    return empty.added(Images(embeddings, once, images.targets[at]))
+    columns = {n: Column(v, codes[at]) for n, (v, codes) in images.attributes.items()}
+    return empty.added(Images(embeddings, once, images.targets[at], columns))
 
 
 def save_collection(collection: Collection, path: Path) -> None:
@@ -102,6 +122,10 @@ def save_collection(collection: Collection, path: Path) -> None:
         "targets": collection.targets,
         "paths.blob": collection.paths.blob,
         "paths.offsets": collection.paths.offsets,
+        **{
+            f"{_COLUMN}{name}": column.codes
+            for name, column in collection.attributes.items()
+        },
     }
     about = {
         "format": FORMAT,
@@ -109,6 +133,7 @@ def save_collection(collection: Collection, path: Path) -> None:
         "labels": collection.labels,
         "model": collection.model,
         "run": collection.run,
+        "attributes": {n: c.values for n, c in collection.attributes.items()},
     }
     save_arrays(path, arrays, about)
 
@@ -147,7 +172,29 @@ def _collection(arrays: Arrays, about: dict[str, Any]) -> Collection:
         tuple(about["labels"]),
         about["model"],
         about["run"],
+        {
+            name: Column(tuple(values), arrays[f"{_COLUMN}{name}"])
+            for name, values in about.get("attributes", {}).items()
+        },
     )
+
+
+def _joined(
+    there: Collection, images: Images, fresh: NDArray[np.int64]
+) -> dict[str, Column]:
+    """Return the columns of both, the values of the first in front."""
+    found = {}
+    for name in {**there.attributes, **images.attributes}:
+        old, before = there.attributes.get(name, ((), _unknown(len(there))))
+        new, codes = images.attributes.get(name, ((), _unknown(len(images.paths))))
+        values = tuple(dict.fromkeys([*old, *new]))
+        at = np.array([*(values.index(value) for value in new), -1], np.int64)
+        found[name] = Column(values, np.concatenate([before, at[codes[fresh]]]))
+    return found
+
+
+def _unknown(count: int) -> NDArray[np.int64]:
+    return np.full(count, -1, np.int64)
 
 
 def packed(paths: Sequence[str]) -> Strings:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kfr.data.images import SUFFIXES, read_square
 from kfr.errors import DataError, MissingError, UsageError
 from kfr.features import features_of
-from kfr.models import Output
+from kfr.models import ATTRIBUTE, Output
 from kfr.plugins import Plugin
 from kfr.recognition import Recognizer, load
 from kfr.retrieval.collection import (
     Collection,
+    Column,
     Images,
     collected,
     load_collection,
@@ -132,9 +134,20 @@ def of_split(
     count = len(found["targets"])
     paths = found.get("paths", [f"{split}[{i}]" for i in range(count)])
     embeddings = torch.from_numpy(found["embeddings"])
-    return Images(
-        embeddings, [str(p) for p in paths], found["targets"].astype(np.int64)
-    )
+    columns = {
+        name.removeprefix(ATTRIBUTE): _column(texts)
+        for name, texts in found.items()
+        if name.startswith(ATTRIBUTE)
+    }
+    targets = found["targets"].astype(np.int64)
+    return Images(embeddings, [str(p) for p in paths], targets, columns)
+
+
+def _column(texts: NDArray[np.str_]) -> Column:
+    values, codes = np.unique(texts, return_inverse=True)
+    known = values != ""
+    at = np.where(known, np.cumsum(known) - 1, -1)
+    return Column(tuple(values[known].tolist()), at[codes])
 
 
 def outputs_of(recognizer: Recognizer, paths: Sequence[Path]) -> Output:

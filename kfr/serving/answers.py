@@ -9,10 +9,12 @@ from torch import Tensor
 
 from kfr.audit import nearest, title
 from kfr.decisions import chances_of
+from kfr.models import ATTRIBUTE, Output
 from kfr.serving import RefusedError
 from kfr.serving.questions import Browse, Classify, Distances
 from kfr.serving.site import Site
 
+_VALUES = 3  # of an attribute
 _SURE = 0.8  # the threshold of a run that is not calibrated
 _SCANNED = 200_000  # images whose paths are looked through for a text
 
@@ -29,6 +31,7 @@ def about(site: Site) -> dict[str, Any]:
         "calibrated": None if site.calibration is None else site.calibration.decision,
         "latent": site.means is not None,
         "facts": dict(known.settings),
+        "attributes": {name: list(v) for name, v in known.attributes.items()},
         "tree": tree(site),
     }
 
@@ -105,7 +108,21 @@ def classify(site: Site, asked: Classify) -> dict[str, Any]:
             {"class": k, "label": _label(site, k), "probability": float(chances[0, k])}
             for k in best
         ],
+        "attributes": _attributes(site, output),
     }
+
+
+def _attributes(site: Site, output: Output) -> list[dict[str, Any]]:
+    """Return the likeliest values of every attribute that the run has learnt."""
+    found = []
+    for name, values in site.knowledge.attributes.items():
+        if (logits := output.extra.get(f"{ATTRIBUTE}{name}")) is None:
+            continue
+        best = logits[0].float().softmax(0).cpu().sort(descending=True, stable=True)
+        rows = zip(best.indices[:_VALUES].tolist(), best.values.tolist(), strict=False)
+        likely = [{"value": values[k], "probability": p} for k, p in rows]
+        found.append({"name": name, "values": likely})
+    return found
 
 
 def _path(site: Site, k: int, chances: Tensor) -> list[dict[str, Any]]:

@@ -22,11 +22,19 @@ class Node(_Question):
     no: Annotated[bool, Field(alias="not")] = False
 
 
+class Value(_Question):
+    """A condition: to have a value of an attribute; or not to have it."""
+
+    attribute: Text
+    value: Text
+    no: Annotated[bool, Field(alias="not")] = False
+
+
 class Search(_Question):
     """Images like one, under conditions."""
 
     image: Image
-    conditions: Annotated[list[Text | Node], Field(max_length=16)] = []
+    conditions: Annotated[list[Text | Node | Value], Field(max_length=16)] = []
     weight: Annotated[
         float, Field(alias="lambda", ge=0, le=1e4, allow_inf_nan=False)
     ] = 1.1

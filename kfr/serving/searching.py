@@ -9,10 +9,10 @@ from torch import Tensor
 
 from kfr.retrieval.backward import Walk, backward_search, log_masses, reader_of
 from kfr.retrieval.collection import Collection
-from kfr.retrieval.conditions import Condition, condition, stacked
+from kfr.retrieval.conditions import Condition, condition, spans_of, stacked
 from kfr.serving import RefusedError
 from kfr.serving.answers import shown
-from kfr.serving.questions import Node, Search
+from kfr.serving.questions import Node, Search, Value
 from kfr.serving.site import Site
 
 _POINTS = 8  # of the way
@@ -59,14 +59,25 @@ def _search(site: Site, asked: Search, wanted: Sequence[Condition]) -> dict[str,
     }
 
 
-def _condition(site: Site, given: str | Node) -> Condition:
+def _condition(site: Site, given: str | Node | Value) -> Condition:
     if isinstance(given, str):
         return condition(site.knowledge, given)
-    node = site.knowledge.hierarchy.find([given.node])[0]
-    allowed = site.climb.below[node] ^ given.no
-    if not allowed.any():
-        raise RefusedError(400, f"not to be {given.node!r} leaves no class")
-    return Condition(("not:" if given.no else "") + given.node, allowed)
+    if isinstance(given, Node):
+        name, attribute = given.node, None
+        own = site.climb.below[site.knowledge.hierarchy.find([name])[0]]
+    else:
+        name, attribute = f"{given.attribute}={given.value}", given.attribute
+        values = site.knowledge.attributes.get(attribute, ())
+        own = torch.tensor([value == given.value for value in values], dtype=torch.bool)
+        if not own.any():
+            raise RefusedError(400, f"the run has not learnt {name!r}")
+    own = own ^ given.no
+    if not own.any():
+        raise RefusedError(400, f"not to be {name!r} leaves nothing")
+    spans = spans_of(site.knowledge)
+    allowed = torch.zeros(max(span.stop for span in spans.values()), dtype=torch.bool)
+    allowed[spans[attribute]] = own
+    return Condition(("not:" if given.no else "") + name, allowed, attribute)
 
 
 def _move(site: Site, asked: Search, wanted: Sequence[Condition]) -> _Moved:
@@ -107,8 +118,21 @@ def _hit(
         **shown(site, at),
         "similarity": similarity,
         "relevance": None if table is None else round(float(table[true, own]), 6),
-        "meets": [bool(one.allowed[own]) if known else None for one in wanted],
+        "meets": [_meets(site, at, one) for one in wanted],
     }
+
+
+def _meets(site: Site, at: int, one: Condition) -> bool | None:
+    """Tell whether an image meets a condition by its own labels, if they are known."""
+    span = spans_of(site.knowledge)[one.attribute]
+    if one.attribute is None:
+        own = _class_of(site, at)
+    else:
+        values, codes = _collection(site).attributes.get(one.attribute, ((), None))
+        value = "" if codes is None or codes[at] < 0 else values[int(codes[at])]
+        known = site.knowledge.attributes[one.attribute]
+        own = known.index(value) if value in known else -1
+    return None if own < 0 else bool(one.allowed[span.start + own])
 
 
 def _reached(wanted: Sequence[Condition], moved: _Moved) -> list[dict[str, Any]]:

@@ -106,7 +106,8 @@ class Site:
             vectors = torch.from_numpy(some.index.vectors[at : at + _BLOCK]).float()
             known = target >= 0
             sums.index_add_(0, target[known], vectors[known])
-        return sums / sums.norm(dim=1, keepdim=True)
+        lengths: Tensor = sums.norm(dim=1, keepdim=True)
+        return sums / lengths
 
     def working(self, work: Callable[[], T]) -> T:
         """Let one request at a time use the model.

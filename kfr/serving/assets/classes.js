@@ -24,6 +24,17 @@ export function recognised(answer, toClass) {
     add(item, "span", share(other.probability), "n");
     bar(item, other.probability);
   }
+  $("attributes").replaceChildren();
+  for (const attribute of answer.attributes) {
+    add($("attributes"), "h2", attribute.name);
+    const list = add($("attributes"), "ol", undefined, "bars");
+    for (const likely of attribute.values) {
+      const item = add(list, "li");
+      add(item, "span", likely.value, "label");
+      add(item, "span", share(likely.probability), "n");
+      bar(item, likely.probability);
+    }
+  }
 }
 
 function classLink(item, one, toClass) {

@@ -3,12 +3,14 @@ import { $, add, ask, oneByOne, show, tabs } from "./dom.js";
 import { Distances, recognised } from "./classes.js";
 import { cards, reached, way } from "./gallery.js";
 import { Tree } from "./tree.js";
+import { Values } from "./values.js";
 
 const LARGEST = 20 * 2 ** 20, PAGE = 48, SLIDER = 100;
 history.replaceState(null, "", "/"); // the token need not stay in view
 
-let about, tree, distances, choose, query = null, start = 0;
-const signs = new Map();   // node -> 1 or -1
+let about, tree, values, distances, choose, query = null, start = 0;
+const signs = new Map();   // a node, or "attribute=value" -> 1 or -1
+const meant = new Map();   // "attribute=value" -> the two
 const failed = error => { $("error").textContent = error.message; say(""); };
 const say = text => { $("status").textContent = text; };
 
@@ -18,16 +20,17 @@ const placeOf = value => 1 + Math.round((SLIDER - 1) * Math.log10(value / 0.01) 
 const lambda = () => +$("lambda").value === placeOf(1.1) ? 1.1 : lambdaAt(+$("lambda").value);
 
 function wishes() {
-  return [...signs].map(([node, sign]) => ({
-    text: (sign < 0 ? "not: " : "") + about.tree.names[node], sign,
-    asked: { node: about.tree.ids[node], not: sign < 0 },
-    drop: () => set(node, 0),
+  return [...signs].map(([key, sign]) => ({
+    text: (sign < 0 ? "not: " : "") + (meant.has(key) ? meant.get(key).value : about.tree.names[key]), sign,
+    asked: { ...(meant.get(key) || { node: about.tree.ids[key] }), not: sign < 0 },
+    drop: () => set(key, 0),
   }));
 }
 
-function set(node, sign) {
-  if (sign) signs.set(node, sign); else signs.delete(node);
+function set(key, sign) {
+  if (sign) signs.set(key, sign); else signs.delete(key);
   tree.draw();
+  values.draw();
   chips();
   search();
 }
@@ -140,7 +143,10 @@ async function begin() {
   $("calibrated").textContent = about.calibrated === null ?
     "(not calibrated: see kfr calibrate)" : `(calibrated: ${about.calibrated})`;
   document.body.classList.toggle("no-index", about.images === null);
-  const next = node => set(node, { undefined: 1, 1: -1, "-1": 0 }[signs.get(node)]);
+  const next = key => set(key, { undefined: 1, 1: -1, "-1": 0 }[signs.get(key)]);
+  for (const [attribute, own] of Object.entries(about.attributes))
+    for (const value of own) meant.set(`${attribute}=${value}`, { attribute, value });
+  values = new Values($("kinds"), $("find"), about.attributes, signs, next);
   tree = new Tree($("tree"), $("find"), about.tree, about.labels, signs, next);
   distances = new Distances(about);
   choose = tabs($("tabs"), id => {
