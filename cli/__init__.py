@@ -31,6 +31,7 @@ from . import (
     report,
     runs,
     search,
+    serve,
     sweep,
 )
 
@@ -47,7 +48,8 @@ for command in (
     *(runs.train, evaluate.evaluate, evaluate.predict, calibrate.calibrate),
     *(sweep.sweep, compare.compare, recipes.recipes),
     *(report.report, ablate.ablate, listing.runs, deploy.export),
-    *(distill.distill, localize.localize, demo.demo, doctor.doctor),
+    *(distill.distill, localize.localize, serve.serve),
+    *(demo.demo, doctor.doctor),
 ):
     app.command()(command)
 

@@ -20,12 +20,13 @@ objectives.hyperbolic objectives.pairwise objectives.precision objectives.target
 retrieval retrieval.scores schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
-models.plain models.residual parallel plugins retrieval.lists signals spans
+models.plain models.residual parallel plugins retrieval.lists serving signals spans
 checkpoints config data data.augmentation_kfr data.views localization
-localization.sweeps logs optimizers parallel.norm parallel.wrapping strings
+localization.sweeps logs optimizers parallel.norm parallel.wrapping serving.door
+serving.page serving.questions strings
 columns data.classes data.constants data.listing data.shapes hierarchy
 localization.scores localization.truth models.efficientnet_lite models.timm_nets
-models.weights retrieval.shards settings
+models.weights retrieval.shards serving.pictures serving.server settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
 localization.fits loggers mapping mintree recipes retrieval.collection sources weights
 branches drawing names rules suggestion transforms tree_distances undirected weightings
@@ -60,8 +61,10 @@ injection.zero_shot localization.runs report_run retrieval.stage retrieval.stude
 localization.pictures localization.writing report_figures retrieval.embedding
 retrieval.evaluating
 report_page retrieval.answers retrieval.building retrieval.distilling
-retrieval.trial_gallery
-retrieval.gallery
+retrieval.trial_gallery serving.site
+retrieval.gallery serving.answers
+serving.searching
+serving.routes
 """
 LEVEL = {
     f"kfr.{name}": level

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,7 +22,9 @@ from kfr.errors import DataError, listed
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MOST_PIXELS = 100_000_000
+MOST_SENT = 50_000_000  # of an image from anybody
 LONGEST = 8  # times the short side: more is cut off before an image is resized
 MARGIN = 256 / 224  # by how much the view of an evaluated image is larger than its crop
 
@@ -47,7 +50,22 @@ class Member(NamedTuple):
             return file.read(self.length)
 
 
-Place = Path | Member  # where an image lies
+class Sent(NamedTuple):
+    """An image in memory that anybody may have made."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        """Name it as in messages."""
+        return self.name
+
+    def content(self) -> bytes:
+        """Return it whole."""
+        return self.data
+
+
+Place = Path | Member | Sent  # where an image lies
 
 
 def size_of(place: Place) -> tuple[int, int]:
@@ -58,8 +76,25 @@ def size_of(place: Place) -> tuple[int, int]:
     """
     with warnings.catch_warnings(), _readable(place):
         warnings.simplefilter("ignore")
-        with Image.open(_stored(place)) as image:
+        with _opened(place) as image:
             return image.size
+
+
+def preview(place: Place, side: int) -> Tensor:
+    """Read an image as RGB, `[3, H, W]` uint8, no side longer than `side`.
+
+    A large JPEG is decoded at a fraction of its size.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    with warnings.catch_warnings(), _readable(place), _opened(place) as image:
+        warnings.simplefilter("ignore")
+        _check_size(place, image)
+        image.draft("RGB", (side, side))
+        small = _rgb(image)
+        small.thumbnail((side, side))
+        return torch.from_numpy(np.array(small)).permute(2, 0, 1)
 
 
 def read_image(path: Place) -> Tensor:
@@ -76,14 +111,19 @@ def read_image(path: Place) -> Tensor:
 
 
 def _read(path: Place) -> Tensor:
-    with _readable(path), Image.open(_stored(path)) as image:
-        if image.width * image.height > MOST_PIXELS:
-            raise DataError(
-                f"{path} has {image.width} x {image.height} pixels; kfr reads "
-                f"at most {MOST_PIXELS // 10**6} million"
-            )
+    with _readable(path), _opened(path) as image:
+        _check_size(path, image)
         pixels = np.array(_rgb(image))
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _check_size(place: Place, image: Image.Image) -> None:
+    most = MOST_SENT if isinstance(place, Sent) else MOST_PIXELS
+    if image.width * image.height > most:
+        raise DataError(
+            f"{place} has {image.width} x {image.height} pixels; kfr reads "
+            f"at most {most // 10**6} million"
+        )
 
 
 @contextmanager
@@ -94,8 +134,21 @@ def _readable(place: Place) -> Iterator[None]:
         raise DataError(f"cannot read the image {place}: {error}") from None
 
 
+def _opened(place: Place) -> Image.Image:
+    """Open an image; what was sent is of our formats, not of all that Pillow knows."""
+    formats = FORMATS if isinstance(place, Sent) else _known()
+    return Image.open(_stored(place), formats=formats)
+
+
+@cache
+def _known() -> tuple[str, ...]:
+    """Return all formats but PostScript, for which Pillow starts another program."""
+    Image.init()
+    return tuple(name for name in Image.ID if name != "EPS")
+
+
 def _stored(place: Place) -> Path | io.BytesIO:
-    return io.BytesIO(place.content()) if isinstance(place, Member) else place
+    return place if isinstance(place, Path) else io.BytesIO(place.content())
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -117,7 +170,12 @@ def _white(mode: str, values: NDArray[np.float64]) -> float:
 
 def read_square(path: Place, size: int, margin: float = MARGIN) -> Tensor:
     """Read a file as `[3, size, size]`: short side to size * margin, centre crop."""
-    image = trimmed(read_image(path))
+    return squared(read_image(path), size, margin)
+
+
+def squared(image: Tensor, size: int, margin: float = MARGIN) -> Tensor:
+    """Bring an image `[3, H, W]` to `[3, size, size]`, as `read_square` does."""
+    image = trimmed(image)
     image = functional.resize(image, [round(size * margin)], antialias=True)
     square: Tensor = functional.center_crop(image, [size, size])
     return square
