@@ -1,135 +1,77 @@
 """`kfr ablate`."""
 
-from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from . import options
-from .output import show_json, show_table
 from .runs import train_into
 
 
 def ablate(
     ctx: typer.Context,
     recipe: Annotated[
-        str, typer.Argument(help="A recipe, as injection/cifar100, or a TOML file.")
-    ],
+        str, typer.Argument(help="A recipe, or a TOML file.")
+    ] = "injection/cifar100",
+    by: Annotated[
+        str, typer.Option(help="What to take apart: scale, or type of relation.")
+    ] = "scale",
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs of each, seeds 0, 1, ...")
     ] = 3,
     arm: Annotated[
-        list[str] | None, typer.Option(help="Only none, all, shuffled, category, ...")
+        list[str] | None,
+        typer.Option(help="Only none and this: all, shuffled, category, ..."),
+    ] = None,
+    hold_out: Annotated[
+        str | None,
+        typer.Option(help="Classes to learn without images: how many, or seal+otter."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the runs go.")] = Path("runs/ablate"),
-    layers: Annotated[
-        str, typer.Option(help="Whose grouping to tell: layer3+layer4.")
-    ] = "",
+    dataset: options.Dataset = None,
+    hierarchy: options.Hierarchy = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of each stage. [default: the recipe's]")
+    ] = None,
+    limit_train: Annotated[int | None, typer.Option(help="Images to train on.")] = None,
     settings: options.Settings = None,
     data_root: options.DataRoot = None,
     device: options.Device = None,
-    json: options.Json = False,
 ) -> None:
-    """Train with each kind of knowledge alone, with all, with none, and with wrong.
+    """Train with each kind of knowledge alone, with all, with none, and with wrong."""
+    plan = _plan(ctx.params)
+    for name, config in plan.items():
+        for seed in range(seeds):
+            _run(config, seed, _folder(out, name, seed))
 
-    Runs that are there already are taken as they are, or go on. Writes ablation.json:
-    every metric with its interval, what is gained over no knowledge, seed by seed, and
-    which classes the layers of the first seed's runs hold together.
-    """
-    from kfr.files import write_whole
-    from kfr.injection.ablation import arms, chosen_arms, places, possible
+
+def _plan(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of each arm."""
+    from kfr.injection.ablation import arms, chosen_arms, possible, shortened
     from kfr.settings import run_config
 
+    recipe = given["recipe"]
     named = {"config": Path(recipe)} if recipe.endswith(".toml") else {"recipe": recipe}
-    given = {k: v for k, v in ctx.params.items() if k != "recipe"} | named
-    plan = possible(chosen_arms(arms(run_config(options.gathered(given))), arm or []))
-    found = [
-        (name, seed, _run(config, seed, _folder(out, name, seed)))
-        for name, config in plan.items()
-        for seed in range(seeds)
-    ]
-    layers = layers or "+".join(places(plan))
-    result = _result(found, out, layers, device or "auto")
-    write_whole(out / "ablation.json", dumps(result, indent=2) + "\n")
-    if json:
-        show_json(result)
-    else:
-        _show(result, out)
+    asked = {k: v for k, v in given.items() if k not in {"recipe", "hold_out"}}
+    config = run_config(options.gathered(asked | named))
+    config = shortened(config, given["epochs"])
+    return possible(chosen_arms(arms(config, given["by"]), given["arm"] or []))
 
 
-def _run(config: Any, seed: int, folder: Path) -> Any:
-    from kfr.evaluation import Report
+def _run(config: Any, seed: int, folder: Path) -> None:
+    """Train, unless that is done; see then that it was the same."""
     from kfr.folders import begin
+    from kfr.injection.ablation import with_seed
 
-    config = config.model_copy(update={"seed": seed})
-    report = folder / "report.json"
-    if report.exists():
-        begin(config, folder, resume=True)  # which sees that it is the same
-        return Report.model_validate_json(report.read_bytes())
+    config = with_seed(config, seed)
+    if (folder / "report.json").exists():
+        begin(config, folder, resume=True)
+        return
     typer.echo(f"kfr: {folder}", err=True)
     begun = (folder / "config.toml").exists()
-    return train_into(config, folder, resume=begun)
+    train_into(config, folder, resume=begun)
 
 
 def _folder(out: Path, arm: str, seed: int) -> Path:
     return out / arm.replace(":", "=") / f"seed-{seed}"
-
-
-def _result(
-    found: list[tuple[str, int, Any]], out: Path, layers: str, device: str
-) -> list[dict[str, Any]]:
-    from kfr.injection.ablation import gains
-    from kfr.injection.grouping import grouping
-    from kfr.sweeps import Cell, summary
-
-    gained = gains(found)
-    cells = [(Cell({"arm": a}, seed, out), report) for a, seed, report in found]
-    return [
-        {
-            "arm": (arm := row.values["arm"]),
-            "seeds": row.seeds,
-            "metrics": {n: _interval(i) for n, i in row.metrics.items()},
-            "gain": _interval(gained[arm]) if arm in gained else None,
-            "layers": [
-                layer._asdict()
-                for layer in grouping(_folder(out, arm, 0), layers, device=device)
-            ],
-        }
-        for row in summary(cells)
-    ]
-
-
-def _interval(value: Any) -> dict[str, float | None]:
-    from math import isnan
-
-    return {"mean": value.mean, "half": None if isnan(value.half) else value.half}
-
-
-def _show(result: list[dict[str, Any]], out: Path) -> None:
-    rows = [
-        (
-            row["arm"],
-            row["seeds"],
-            _text(row["metrics"]["accuracy"]),
-            _text(row["gain"]),
-            _text(row["metrics"]["mistake_severity"]),
-            ", ".join(
-                f"{x['layer']} {x['silhouette']:.3f}"
-                for x in row["layers"]
-                if x["silhouette"] is not None
-            ),
-        )
-        for row in result
-    ]
-    columns = ("knowledge", "seeds", "accuracy", "gain", "mistake_severity")
-    title = "mean over seeds, and half of its 95 % interval"
-    show_table((*columns, "silhouette by superclass"), rows, title)
-    typer.echo(f"written: {out}/ablation.json")
-
-
-def _text(value: dict[str, float | None] | None) -> str:
-    if value is None:
-        return ""
-    text = f"{value['mean']:.4f}"
-    return text if value["half"] is None else f"{text} ± {value['half']:.4f}"

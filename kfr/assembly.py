@@ -12,6 +12,7 @@ from kfr.cache import known
 from kfr.config import RunConfig
 from kfr.data import Dataset, ImageTensor, Normalization
 from kfr.data.batches import Batches, measure
+from kfr.data.classes import without_classes
 from kfr.data.images import MARGIN
 from kfr.errors import DataError, MissingError
 from kfr.injection import informed
@@ -65,6 +66,8 @@ def classes_of(config: RunConfig) -> tuple[Dataset, Dataset]:
     )
     if train.labels != test.labels:
         raise DataError("the training and the test part have different classes")
+    if config.hold_out:
+        train = without_classes(train, config.hold_out)
     return data.limit(train, config.limit_train, config.seed), test
 
 
