@@ -41,8 +41,8 @@ def ablate(
 ) -> None:
     """Train with each kind of knowledge alone, with all, with none, and with wrong."""
     plan = _plan(ctx.params)
-    for name, config in plan.items():
-        for seed in range(seeds):
+    for seed in range(seeds):
+        for name, config in plan.items():
             _run(config, seed, _folder(out, name, seed))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,14 +10,17 @@ from torch import nn
 
 from kfr import data, models, parallel, plugins
 from kfr.cache import known
+from kfr.coarse import told_apart
 from kfr.config import RunConfig
 from kfr.data import Dataset, ImageTensor, Normalization
 from kfr.data.batches import Batches, measure
 from kfr.data.classes import without_classes
 from kfr.data.images import MARGIN
-from kfr.errors import DataError, MissingError
+from kfr.errors import DataError, MissingError, UsageError
+from kfr.hierarchy import Hierarchy
 from kfr.injection import informed
 from kfr.knowledge import Knowledge, permuted
+from kfr.mapping import resolve
 from kfr.models.weights import load_weights
 from kfr.parallel.norm import synchronised
 from kfr.sources import Source
@@ -55,8 +59,12 @@ def device_called(name: str) -> torch.device:
     return torch.device(name)
 
 
-def classes_of(config: RunConfig) -> tuple[Dataset, Dataset]:
+def classes_of(
+    config: RunConfig, knowledge: Knowledge | None = None
+) -> tuple[Dataset, Dataset]:
     """Return the training and the test part of the run's data set.
+
+    `knowledge` is that of a run which has been begun.
 
     Raises:
         DataError: they do not have the same classes.
@@ -66,6 +74,9 @@ def classes_of(config: RunConfig) -> tuple[Dataset, Dataset]:
     )
     if train.labels != test.labels:
         raise DataError("the training and the test part have different classes")
+    if train.nested:
+        read = partial(_nodes_for, config)
+        train, test = told_apart((train, test), read, knowledge)
     if config.hold_out:
         train = without_classes(train, config.hold_out)
     return data.limit(train, config.limit_train, config.seed), test
@@ -86,6 +97,16 @@ def knowledge_for(config: RunConfig, labels: Sequence[str]) -> Knowledge:
     return informed(found, config.injection) if config.injection else found
 
 
+def _nodes_for(
+    config: RunConfig, labels: Sequence[str]
+) -> tuple[Hierarchy, Sequence[str]]:
+    """Return the run's hierarchy, and the node in it of each label."""
+    hierarchy = Source.parse(config.hierarchy).load()
+    mapping = resolve(labels, hierarchy, config.dataset.name, config.mapping)
+    mapping.check(hierarchy)
+    return hierarchy, tuple(mapping.nodes.values())
+
+
 def prepare(
     config: RunConfig,
     knowledge: Knowledge | None = None,
@@ -98,7 +119,7 @@ def prepare(
     Raises:
         DataError: the data set has not the classes that the knowledge is of.
     """
-    train, test = classes_of(config)
+    train, test = classes_of(config, knowledge)
     device = device_called(config.device)
     if knowledge is None:
         knowledge = knowledge_for(config, train.labels)
@@ -110,8 +131,7 @@ def prepare(
         )
     checked = test
     if config.validation:
-        kept, held = data.split_by_class(train, config.validation, config.seed)
-        train, checked = train.take(kept), train.take(held)
+        train, checked = data.divided(train, config.validation, config.seed)
     size = config.resize or train.size
     model = model_for(config, size, knowledge, device)
     if image is None:
@@ -173,6 +193,11 @@ def _batches(
     mixing = plugins.make("mixing", config.mixing, taught(config, knowledge))
 
     def batches(part: Dataset, *, training: bool = False) -> Batches:
+        if training and mixing is not None and part.sets is not None:
+            raise UsageError(
+                f"mixing = {config.mixing} wants a class for each image, and some are "
+                "labelled above the classes: set mixing=none"
+            )
         return Batches(
             part,
             min(config.batch_size, len(part)),

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from kfr import plugins
-from kfr.data import Batch, Dataset, ImageTensor, Normalization
+from kfr.data import Batch, Dataset, ImageTensor, Normalization, with_class
 from kfr.data.augmentation import Augmentation, View
 from kfr.data.images import read_square
 from kfr.data.mixing import Mixing
@@ -89,15 +89,16 @@ class Batches:
             seed = seed_of(self.seed, number)
             read = self._read(parts, self._augmentation.view, seed)
         for step, (images, items) in enumerate(zip(read, parts, strict=True), start):
-            batch = self._batch(images, items)
+            batch = self._batch(images, items, self.dataset.sets)
             yield self._mixed(batch, self._draw(number, step, _MIXING))
 
     def once(self) -> Iterator[Batch]:
         """Yield this rank's items once, in order, as they are.
 
-        The ranks' items one after the other are those of the data set.
+        Without those that are labelled above the classes. The ranks' items one after
+        the other are those of the data set.
         """
-        own = torch.arange(len(self.dataset)).tensor_split(self.world)[self.rank]
+        own = with_class(self.dataset).tensor_split(self.world)[self.rank]
         chosen = own.split(-(-self.batch_size // self.world)) if len(own) else ()
         in_memory = isinstance(self.dataset, ImageTensor)
         read = map(self._resized, chosen) if in_memory else self._read(chosen, None, 0)
@@ -159,8 +160,12 @@ class Batches:
         for images in stacks(views, chosen, self.workers, pinned):
             yield images.to(self.device, non_blocking=True)
 
-    def _batch(self, images: Tensor, items: Tensor) -> Batch:
-        targets = self.dataset.targets[items].to(self.device, non_blocking=True)
+    def _batch(
+        self, images: Tensor, items: Tensor, sets: Tensor | None = None
+    ) -> Batch:
+        chosen = self.dataset.targets[items]
+        targets = chosen if sets is None else sets[chosen]
+        targets = targets.to(self.device, non_blocking=True)
         scaled = normalized(images, self.normalization, self.channels_last)
         return Batch(scaled, targets, items)
 

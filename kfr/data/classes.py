@@ -27,12 +27,17 @@ def with_classes(dataset: ImageTensor, labels: Labels) -> ImageTensor:
 
 
 def without_classes(dataset: Dataset, labels: Sequence[str]) -> Dataset:
-    """Return what is left without the images of some classes; all labels stay.
+    """Return what is left without images that may be of some classes; all labels stay.
 
     Raises:
         UsageError: as `with_classes`, or nothing is left.
     """
-    left = torch.nonzero(~torch.isin(dataset.targets, _found(dataset, labels)))
+    at = _found(dataset, labels)
+    if dataset.sets is None:
+        held = torch.isin(dataset.targets, at)
+    else:
+        held = dataset.sets[dataset.targets][:, at].any(1)
+    left = torch.nonzero(~held)
     if not len(left):
         raise UsageError("hold_out leaves no image to train on")
     return dataset.take(left.flatten())

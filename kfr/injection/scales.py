@@ -47,8 +47,8 @@ def scales(
     `node2vec`), which `relation_types` chooses (`kfr.injection.facts`) and `triples`
     adds to. `wide` are the rows of `attributes` (`kfr.injection.attributes`); without
     these there is no such scale. With `shuffle`, a seed, each class has the knowledge
-    of another: the control. The same seed gives the same tables, bit for bit on the same
-    machine.
+    of another: the control. The same seed gives the same tables, bit for bit on the
+    same machine.
     """
     wanted = words(only)
     unknown = [scale for scale in wanted if scale not in SCALES]
