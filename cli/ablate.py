@@ -1,11 +1,12 @@
 """`kfr ablate`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from . import options
+from .output import show_table
 from .runs import train_into
 
 
@@ -15,7 +16,7 @@ def ablate(
         str, typer.Argument(help="A recipe, or a TOML file.")
     ] = "injection/cifar100",
     by: Annotated[
-        str, typer.Option(help="What to take apart: scale, or type of relation.")
+        Literal["scale", "relation"], typer.Option(help="What to take apart.")
     ] = "scale",
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs of each, seeds 0, 1, ...")
@@ -35,20 +36,60 @@ def ablate(
         int | None, typer.Option(min=1, help="Of each stage. [default: the recipe's]")
     ] = None,
     limit_train: Annotated[int | None, typer.Option(help="Images to train on.")] = None,
+    explained: Annotated[
+        int, typer.Option(min=0, help="Test images whose Grad-CAM is scored.")
+    ] = 64,
+    layers: Annotated[
+        str, typer.Option(help="Whose grouping to tell: layer3+layer4.")
+    ] = "",
     settings: options.Settings = None,
     data_root: options.DataRoot = None,
     device: options.Device = None,
+    json: options.Json = False,
 ) -> None:
-    """Train with each kind of knowledge alone, with all, with none, and with wrong."""
+    """Train with each kind of knowledge alone, with all, with none, and with wrong.
+
+    All have the same cross-entropy; `longer` has none, and as many epochs as the
+    others. Runs that are there already are taken as they are, or go on. Writes
+    ablation.json and, with the extra `report`, ablation.html and its pictures.
+    """
+    from kfr.injection.ablation import control_of, places
+    from kfr.injection.verdict import said, verdict
+
     plan = _plan(ctx.params)
+    control = control_of(by)
+    runs: dict[str, list[Path]] = {name: [] for name in plan}
     for seed in range(seeds):
         for name, config in plan.items():
-            _run(config, seed, _folder(out, name, seed))
+            runs[name].append(_folder(out, name, seed))
+            _run(config, seed, runs[name][-1])
+    typer.echo("kfr: looking at what the runs do", err=True)
+    result = verdict(
+        runs,
+        layers or "+".join(places(plan)),
+        control,
+        explained=explained,
+        held_out=hold_out is not None,
+        device=device or "auto",
+    )
+    sentence = said(result.scores, control)
+    written = _write(plan, result, sentence, out)
+    if json:
+        typer.echo((out / "ablation.json").read_text("utf-8"))
+        return
+    _show(result, sentence)
+    typer.echo(f"written: {', '.join(map(str, written))}")
 
 
 def _plan(given: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration of each arm."""
-    from kfr.injection.ablation import arms, chosen_arms, possible, shortened
+    from kfr.injection.ablation import (
+        arms,
+        chosen_arms,
+        holding_out,
+        possible,
+        shortened,
+    )
     from kfr.settings import run_config
 
     recipe = given["recipe"]
@@ -56,6 +97,8 @@ def _plan(given: dict[str, Any]) -> dict[str, Any]:
     asked = {k: v for k, v in given.items() if k not in {"recipe", "hold_out"}}
     config = run_config(options.gathered(asked | named))
     config = shortened(config, given["epochs"])
+    if given["hold_out"]:
+        config = holding_out(config, given["hold_out"])
     return possible(chosen_arms(arms(config, given["by"]), given["arm"] or []))
 
 
@@ -75,3 +118,85 @@ def _run(config: Any, seed: int, folder: Path) -> None:
 
 def _folder(out: Path, arm: str, seed: int) -> Path:
     return out / arm.replace(":", "=") / f"seed-{seed}"
+
+
+def _write(plan: dict[str, Any], result: Any, sentence: str, out: Path) -> list[Path]:
+    from json import dumps
+
+    from kfr.errors import MissingError
+    from kfr.files import write_whole
+    from kfr.folders import knowledge_of
+    from kfr.injection.ablation import stages_of
+    from kfr.injection.report import Told, write_ablation
+    from kfr.injection.verdict import as_json
+
+    stages = {name: stages_of(config) for name, config in plan.items()}
+    content = {"said": sentence, "arms": as_json(result, stages)}
+    file = out / "ablation.json"
+    write_whole(file, dumps(content, indent=2) + "\n")
+    first = _folder(out, next(iter(plan)), 0)
+    told = Told(
+        f"kfr ablate: {out.name}",
+        sentence,
+        stages,
+        knowledge_of(first).labels,
+        {name: config.to_toml() for name, config in plan.items()},
+    )
+    try:
+        return [file, *write_ablation(result, told, out / "ablation.html")]
+    except MissingError as error:
+        typer.echo(f"kfr: {error}", err=True)
+        return [file]
+
+
+def _show(result: Any, sentence: str) -> None:
+    from kfr.injection.looking import BOTH
+    from kfr.injection.report import gained, mean
+
+    metrics = ["accuracy", *(["hier_dist@5"] * ("hier_dist@5" in _first(result)))]
+    metrics += [BOTH] * (BOTH in _first(result))
+    rows = [
+        (
+            arm,
+            *(
+                text
+                for x in (by_metric[m] for m in metrics)
+                for text in (mean(x.mean, x.deviation), gained(x.gain))
+            ),
+        )
+        for arm, by_metric in result.scores.items()
+    ]
+    columns = [text for metric in metrics for text in (metric, "over none")]
+    show_table(("knowledge", *columns), rows, "mean and deviation over seeds")
+    names = [layer.layer for layer in next(iter(result.layers.values()))]
+    grouped = [
+        (arm, *(mean(layer.silhouette, layer.deviation) for layer in some))
+        for arm, some in result.layers.items()
+    ]
+    show_table(("knowledge", *names), grouped, "silhouette by superclass")
+    if result.unseen:
+        _show_unseen(result.unseen)
+    typer.echo(sentence)
+
+
+def _first(result: Any) -> Any:
+    return next(iter(result.scores.values()))
+
+
+def _show_unseen(unseen: Any) -> None:
+    from kfr.injection.report import gained, mean
+
+    rows = [
+        (
+            arm,
+            *(mean(of.means[n], of.deviations[n]) for n in of.means),
+            gained(of.over_control.get("zero-shot")),
+        )
+        for arm, of in unseen.items()
+    ]
+    first = next(iter(unseen.values()))
+    among = [f"{first.chance_among_all:.4f}"] * (len(first.means) - 1)
+    rows.append(("chance", f"{first.chance:.4f}", *among, ""))
+    columns = ["knowledge", "among the unseen", "unseen among all", "seen among all"]
+    columns += ["harmonic mean", "over shuffled"]
+    show_table(columns, rows, f"without images: {', '.join(first.classes)}")

@@ -16,7 +16,7 @@ FILES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
 LAYERS = """
 __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_outlines
 data.shapes_pixels errors formats models.cvt models.plain models.small
-objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets
+objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets page
 retrieval schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
@@ -33,7 +33,7 @@ distance objectives.tree objects
 export knowledge similarity
 cache class_tree data.mixing embeddings embeddings.triples figures findings injection
 injection.facts matrix models
-audit contest_figure data.batches data.cifar defaults embeddings.files
+audit coarse contest_figure data.batches data.cifar defaults embeddings.files
 embeddings.hyperbolic embeddings.nodes embeddings.regular embeddings.similarity
 embeddings.texts embeddings.translation embeddings.walks injection.attributes
 injection.infused layouts localization.watching metrics models.heads models.heads_maps
@@ -53,10 +53,11 @@ assembly metrics.probing retrieval.exact saving sweeps
 folders injection.ablation
 recognition scoring
 answering calibration deployment features image_values injection.grouping
-injection.zero_shot localization.runs report_run runs
-localization.pictures localization.writing report_figures retrieval.embedding
-report_page retrieval.answers
-retrieval.gallery
+localization.runs report_run runs
+injection.looking injection.zero_shot localization.pictures localization.writing
+report_figures retrieval.embedding
+injection.verdict report_page retrieval.answers
+injection.report retrieval.gallery
 """
 LEVEL = {
     f"kfr.{name}": level

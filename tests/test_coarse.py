@@ -12,7 +12,7 @@ from kfr.data import divided, with_class
 from kfr.errors import DataError, UsageError
 from kfr.models import Output
 from kfr.runs import train
-from kfr.scoring import evaluate_run
+from kfr.scoring import evaluate_under
 from kfr.settings import run_config
 
 TREE = "animal dog\nanimal cat\ndog poodle\ndog beagle\ncat manx\ncat korat\n"
@@ -132,10 +132,27 @@ def test_one_command_trains_and_scores_the_images_that_have_a_class(kfr, photos)
     assert "4 such test images are left out" in done.err
     report = json.loads(done.out)
     assert report["images"] == 16
-    assert evaluate_run(out, device="cpu").metrics == report["metrics"]
     (photos / "tree.txt").unlink()
-    again = evaluate_run(out, device="cpu")
+    again = evaluate_under(out, device="cpu")[str(out)]
     assert again.metrics == report["metrics"]
+
+
+def test_a_mapping_says_what_coarse_labels_mean_too(photos):
+    lines = [f"{label} photo,{label}" for label in (*BREEDS, *COARSE)]
+    (photos / "nodes.csv").write_text("label,node\n" + "\n".join(lines) + "\n")
+    table = photos / "table.csv"
+    table.write_text(table.read_text().replace(",train", " photo,train"))
+    table.write_text(table.read_text().replace(",test", " photo,test"))
+    parts = prepare(config_for(photos, mapping=str(photos / "nodes.csv")))
+    assert parts.knowledge.nodes == BREEDS
+    assert parts.train.dataset.sets.sum(1).tolist() == [1] * 4 + [4, 2, 2]
+
+
+def test_images_that_may_be_of_a_class_held_out_are_not_trained_on(photos):
+    train_part, test_part = classes_of(config_for(photos, hold_out=["poodle"]))
+    assert len(train_part) == 48 - 8 - 5 - 6  # poodles, animals, dogs
+    assert not train_part.sets[train_part.targets][:, 3].any()
+    assert len(test_part) == 16
 
 
 def test_what_cannot_be_is_refused(photos):

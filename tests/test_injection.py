@@ -5,17 +5,24 @@ import math
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from kfr import LabelMapping, load, plugins
+from kfr import load, plugins
 from kfr.assembly import prepare
 from kfr.config import RunConfig
 from kfr.data import ImageTensor
-from kfr.data.classes import with_classes, with_held_out
+from kfr.data.classes import with_classes, without_classes
 from kfr.errors import UsageError
-from kfr.injection.ablation import arms, chosen_arms, without_knowledge
+from kfr.injection.ablation import (
+    arms,
+    chosen_arms,
+    holding_out,
+    with_seed,
+    without_knowledge,
+)
 from kfr.injection.grouping import grouping
 from kfr.injection.zero_shot import nearest_row, zero_shot
 from kfr.models import Output
@@ -23,12 +30,16 @@ from kfr.objectives.alignment import Alignment
 from kfr.plugins import Plugin
 from kfr.recipes import read_recipe, recipes
 from kfr.runs import train
-from kfr.scoring import evaluate_run
+from kfr.scoring import evaluate_under
 from kfr.settings import run_config
 
 PHASES = [
     {"epochs": 1, "objective": "alignment", "freeze": "head.classifier"},
     {"epochs": 1, "objective": ["cross_entropy", "alignment"]},
+]
+TWO_STAGES = [
+    {"epochs": 3, "objective": "alignment", "freeze": "head.classifier"},
+    {"epochs": 5, "objective": "cross_entropy"},
 ]
 TINY = {
     "dataset": "shapes,train=96,test=48,size=32",
@@ -103,7 +114,7 @@ def test_a_copied_run_needs_no_sources(tmp_path, monkeypatch):
     table.write_text("class\ta\tb\ncircle\t1\t0\nheart\t0\t1\n")
     injection = f"scales,relations=transe+epochs=20,attributes={table}"
     _, records = trained(tmp_path / "run", injection=injection)
-    report = evaluate_run(tmp_path / "run", device="cpu")
+    report = evaluate_under(tmp_path / "run", device="cpu")[str(tmp_path / "run")]
     assert report.metrics["accuracy"] == records[-1]["test/accuracy"]
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     before = load(tmp_path / "run", "cpu").output(images)
@@ -142,18 +153,21 @@ def test_every_arm_changes_one_thing():
     )
     plan = arms(config)
     assert list(plan) == [
-        *("none", "category", "relations", "wide", "all", "shuffled"),
-        *("relations:is-a", "relations:part-of"),
+        *("none", "longer", "category", "relations", "wide", "all", "shuffled")
     ]
     assert plan["all"] == config
     options = {name: c.injection.options for name, c in plan.items() if c.injection}
     assert options["wide"] == {**options["all"], "only": ["wide"]}
-    assert options["shuffled"] == {**options["all"], "shuffle": True}
-    for name in plan.keys() - {"none"}:
+    assert options["shuffled"] == {**options["all"], "shuffle": 0}
+    first, second = (with_seed(plan["shuffled"], seed) for seed in (0, 1))
+    shuffles = [c.injection.options["shuffle"] for c in (first, second)]
+    assert shuffles == [1000, 1001]
+    assert with_seed(plan["all"], 1).injection == plan["all"].injection
+    for name in plan.keys() - {"none", "longer"}:
         same = plan[name].model_copy(update={"injection": config.injection})
         assert same == config
         assert run_config(_toml(plan[name])) == plan[name]
-    assert list(chosen_arms(plan, ["all"])) == ["all"]
+    assert list(chosen_arms(plan, ["all"])) == ["none", "all"]
     with pytest.raises(UsageError, match=r"no arm 'al' \(did you mean 'all'"):
         chosen_arms(plan, ["al"])
     with pytest.raises(UsageError, match="injection=scales"):
@@ -166,8 +180,54 @@ def _toml(config):
     return tomllib.loads(config.to_toml())
 
 
+def test_relations_are_taken_apart_by_type_and_by_what_a_file_says(tmp_path):
+    file = tmp_path / "facts.tsv"
+    file.write_text("circle\thas\tno corner\nheart\tlike\tspiral\n")
+    injection = f"scales,relation_types=is-a+file,triples={file}"
+    plan = arms(run_config({**TINY, "injection": injection}), "relation")
+    types = ("relations:is-a", "relations:has", "relations:like")
+    control = ("relations", "relations:shuffled")
+    assert list(plan) == ["none", "longer", *types, *control]
+    options = plan["relations:has"].injection.options
+    assert (options["only"], options["relation_types"]) == (["relations"], ["has"])
+    assert plan["relations:shuffled"].injection.options["shuffle"] == 0
+    with pytest.raises(UsageError, match="but one type of relations, is-a"):
+        arms(run_config(TINY), "relation")
+
+
+def test_every_arm_trains_the_same_cross_entropy():
+    plan = arms(run_config({**TINY, "phase": TWO_STAGES}))
+    told = {
+        name: [(p.epochs, *(t.name for t in p.objective)) for p in config.phase]
+        for name, config in plan.items()
+    }
+    assert told["none"] == [(5, "cross_entropy")]
+    assert told["longer"] == [(3, "cross_entropy"), (5, "cross_entropy")]
+    for name in told.keys() - {"none", "longer"}:
+        assert told[name] == [(3, "alignment"), (5, "cross_entropy")]
+
+
+def test_classes_are_held_out_by_number_or_name_and_aligned_to_the_end():
+    config = run_config({**TINY, "phase": TWO_STAGES})
+    by_name = holding_out(config, "heart+arrow")
+    assert by_name.hold_out == ("heart", "arrow")
+    assert [t.name for t in by_name.phase[1].objective] == [
+        "cross_entropy",
+        "alignment",
+    ]
+    drawn = holding_out(config, "5").hold_out
+    assert len(set(drawn)) == 5
+    assert drawn == holding_out(config, "5").hold_out
+    assert without_knowledge(by_name).phase[-1].objective == (
+        Plugin(name="cross_entropy"),
+    )
+    for wrong in ("1", "24"):
+        with pytest.raises(UsageError, match="at least 2 of the 24 classes"):
+            holding_out(config, wrong)
+
+
 def test_a_run_without_knowledge_is_the_bare_backbone_and_cross_entropy():
-    bare = without_knowledge(run_config(TINY))
+    bare = without_knowledge(run_config(TINY), as_long=True)
     assert bare.backbone == Plugin(name="small", options={"width": "16"})
     assert bare.injection is None
     assert [[p.name for p in phase.objective] for phase in bare.phase] == [
@@ -180,23 +240,42 @@ def test_a_run_without_knowledge_is_the_bare_backbone_and_cross_entropy():
 
 def test_one_command_runs_the_ablation(kfr, tmp_path):
     file, out = tmp_path / "tiny.toml", tmp_path / "runs"
-    file.write_text(run_config({**TINY, "phase": []}).to_toml())
-    call = ("ablate", file, "--seeds", 2, "--out", out, "--arm", "none", "--arm")
-    call = (*call, "shuffled", "--set", "epochs=1", "--json")
+    file.write_text(run_config(TINY).to_toml())
+    call = ("ablate", file, "--seeds", 1, "--out", out, "--arm", "all", "--arm")
+    call = (*call, "shuffled", "--explained", 8, "--epochs", 1, "--hold-out", "6")
     done = kfr(*call)
     assert done.code == 0, done.err
-    rows = json.loads(done.out)
-    assert [row["arm"] for row in rows] == ["none", "shuffled"]
-    assert rows == json.loads((out / "ablation.json").read_text())
-    assert rows[0]["gain"]["mean"] == 0.0
-    assert rows[1]["metrics"]["accuracy"].keys() == {"mean", "half"}
-    for row in rows:
-        assert row["seeds"] == 2
-        assert [layer["layer"] for layer in row["layers"]] == ["stages.5"]
-        assert len(row["layers"][0]["nearest"]) == CLASSES
-    again = kfr(*call)
-    assert json.loads(again.out) == rows
-    other = kfr(*call[:-3], "--set", "epochs=2")
+    assert "all over none: " in done.out
+    found = json.loads((out / "ablation.json").read_text())
+    assert found["said"] in done.out.replace("\n", " ")
+    none, every, wrong = found["arms"].values()
+    assert list(found["arms"]) == ["none", "all", "shuffled"]
+    assert none["stages"] == "1 cross_entropy"
+    assert every["stages"] == wrong["stages"]
+    assert none["metrics"]["accuracy"]["gain"] is None
+    for metric in ("accuracy", "hier_dist@5", "insertion", "deletion"):
+        told = every["metrics"][metric]
+        gain, owed = told["gain"], told["knowledge"]
+        means = [arm["metrics"][metric]["mean"] for arm in (none, every, wrong)]
+        assert gain["value"] == pytest.approx(means[1] - means[0])
+        assert owed["value"] == pytest.approx(means[1] - means[2])
+        assert gain["low"] <= gain["value"] <= gain["high"]
+    for arm in found["arms"].values():
+        assert [layer["layer"] for layer in arm["layers"]] == ["stages.5"]
+        assert len(arm["layers"][0]["nearest"]) == CLASSES
+    assert "unseen" not in none
+    assert every["unseen"]["chance"] == pytest.approx(1 / 6)
+    assert len(every["unseen"]["classes"]) == 6
+    text = (out / "ablation.html").read_text()
+    for section in ("arms", "unseen", "looks", "layers", "settings"):
+        assert f'<section id="{section}"' in text
+    assert (out / "gradcam.png").stat().st_size > 10_000
+    assert (out / "gains.png").is_file()
+    began = {p: p.stat().st_mtime_ns for p in out.rglob("last.safetensors")}
+    again = kfr(*call, "--json")
+    assert json.loads(again.out) == found
+    assert began == {p: p.stat().st_mtime_ns for p in began}
+    other = kfr(*call, "--epochs", 2)
     assert other.code == 2
     assert "trained otherwise" in other.err
 
@@ -220,9 +299,10 @@ def test_a_part_of_the_classes_is_numbered_anew():
     assert part.labels == ("d", "b")
     assert part.targets.tolist() == [1, 1, 0]
     assert part.images[:, 0, 0, 0].tolist() == [1, 3, 4]
-    held = with_held_out(whole, ["b"], "train")
+    held = without_classes(whole, ["b"])
     assert (held.labels, held.targets.tolist()) == (whole.labels, [0, 2, 3])
-    assert with_held_out(whole, "b", "test") is whole
+    with pytest.raises(UsageError, match="leaves no image"):
+        without_classes(whole, ["a", "b", "c", "d"])
     for wrong in ("e", "a+a", []):
         with pytest.raises(UsageError, match="has no class"):
             with_classes(whole, wrong)
@@ -234,30 +314,23 @@ def test_the_nearest_row_names_a_class_of_which_there_was_no_image():
     z = torch.tensor([[9.0, 1.0, 2.0], [9.0, 3.0, 2.0]])
     assert nearest_row(loss, z, torch.tensor([1, 2])).tolist() == [2, 1]
     gap = Alignment({"x": torch.diag(torch.tensor([1.0, 1, 0]))}, 3, 0.1)
-    with pytest.raises(UsageError, match="all the held-out classes"):
+    with pytest.raises(UsageError, match="all the classes among which"):
         nearest_row(gap, z, torch.tensor([1, 2]))
 
 
-HELD = """
-from dataclasses import replace
-from kfr.data.classes import with_held_out
-from kfr.data.shapes import shapes
-def held(root, split, *, held_out: str = ""):
-    data = shapes(root, split, train=96, test=96, size=32)
-    return with_held_out(data, held_out, split)
-"""
-
-
 def test_a_run_recognises_what_it_has_not_seen_above_nothing(tmp_path):
-    (tmp_path / "held.py").write_text(HELD)
-    dataset = f"{tmp_path / 'held.py'}:held,held_out=circle+heart+arrow"
-    mapping = tmp_path / "mapping.json"
-    mapping.write_text(LabelMapping.bundled("shapes").model_dump_json())
-    trained(tmp_path / "run", dataset=dataset, mapping=str(mapping))
+    names = ("circle", "heart", "arrow")
+    trained(tmp_path / "run", hold_out=names)
     found = zero_shot(tmp_path / "run", device="cpu")
-    assert found.classes == ("circle", "heart", "arrow")
-    assert found.images == 12
-    assert 0 <= found.accuracy <= 1
+    assert found.classes == names
+    assert found.images == 6
+    assert (found.chance, found.chance_among_all) == (1 / 3, 1 / CLASSES)
+    assert 0 <= found.unseen <= found.accuracy <= 1
+    u, s = found.unseen, found.seen
+    assert found.harmonic == pytest.approx(2 * u * s / max(u + s, 1e-12))
+    counted = {name: int((~np.isnan(v)).sum()) for name, v in found.values.items()}
+    assert counted == {"zero-shot": 6, "unseen": 6, "seen": 42}
+    assert np.nanmean(found.values["seen"]) == pytest.approx(found.seen)
 
 
 def test_zero_shot_needs_classes_held_out(run):

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from kfr.assembly import classes_of, knowledge_for
 from kfr.config import Phase, RunConfig
 from kfr.contest import CONTROL
 from kfr.embeddings import named
 from kfr.errors import UsageError, suggest
-from kfr.injection import option_words
+from kfr.injection import option_words, words
 from kfr.injection.facts import FILE, read_facts
 from kfr.injection.scales import RELATION_TYPES, SCALES
 from kfr.plugins import Plugin
@@ -140,6 +142,52 @@ def possible(plan: Mapping[str, RunConfig]) -> dict[str, RunConfig]:
             continue
         found[name] = config
     return found
+
+
+def holding_out(config: RunConfig, wanted: str) -> RunConfig:
+    """Return the run without images of some classes: so many, drawn, or named `a+b`.
+
+    They are to be found by what is known of them, so that what the run aligns goes on
+    to be aligned in all its phases (ours): the embeddings would move away from it.
+
+    Raises:
+        UsageError: there are not so many classes, or none is called so.
+    """
+    labels = classes_of(config)[0].labels
+    if wanted.isdecimal():
+        if not 1 < int(wanted) < len(labels):
+            raise UsageError(
+                f"hold out at least 2 of the {len(labels)} classes, and not all of them"
+            )
+        drawn = np.random.default_rng(0).permutation(len(labels))[: int(wanted)]
+        names = [labels[k] for k in sorted(drawn.tolist())]
+    else:
+        names = words(wanted)
+    terms = [p for phase in config.phases for p in phase.objective or ()]
+    aligned = next((p for p in terms if p.name == _ALIGNED), Plugin(name=_ALIGNED))
+    phases = tuple(_with_term(phase, config, aligned) for phase in config.phase)
+    changes: dict[str, Any] = {"hold_out": tuple(names), "phase": phases}
+    if not phases:
+        changes["objective"] = _added(config.objective, aligned)
+    return config.model_copy(update=changes)
+
+
+def _with_term(phase: Phase, config: RunConfig, term: Plugin) -> Phase:
+    terms = config.objective if phase.objective is None else phase.objective
+    return phase.model_copy(update={"objective": _added(terms, term)})
+
+
+def _added(terms: Sequence[Plugin], term: Plugin) -> tuple[Plugin, ...]:
+    return (*terms, *(() if any(p.name == term.name for p in terms) else (term,)))
+
+
+def stages_of(config: RunConfig) -> str:
+    """Return what a run trains, `15 alignment, 15 cross_entropy`."""
+    told = [
+        f"{p.epochs} {' + '.join(term.name for term in p.objective or ())}"
+        for p in config.phases
+    ]
+    return ", ".join(told)
 
 
 def _by_scale(told: Plugin) -> dict[str, dict[str, Any]]:
