@@ -50,6 +50,13 @@ def chart(drawn: bytes | None, title: str, caption: str) -> str:
     return f"<figure>{image}{told}</figure>"
 
 
+def photos(drawn: bytes, title: str, caption: str) -> str:
+    """Return pictures, PNG, with a caption; as they are on a dark page, too."""
+    image = f'<img src="{address(drawn, "image/png")}" alt="{escape(title)}"'
+    told = f"<figcaption>{escape(caption)}</figcaption>"
+    return f'<figure>{image} style="max-width: 100%">{told}</figure>'
+
+
 def address(content: bytes, kind: str) -> str:
     """Return the address of an image that the page itself holds."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

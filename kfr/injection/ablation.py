@@ -172,15 +172,6 @@ def holding_out(config: RunConfig, wanted: str) -> RunConfig:
     return config.model_copy(update=changes)
 
 
-def _with_term(phase: Phase, config: RunConfig, term: Plugin) -> Phase:
-    terms = config.objective if phase.objective is None else phase.objective
-    return phase.model_copy(update={"objective": _added(terms, term)})
-
-
-def _added(terms: Sequence[Plugin], term: Plugin) -> tuple[Plugin, ...]:
-    return (*terms, *(() if any(p.name == term.name for p in terms) else (term,)))
-
-
 def stages_of(config: RunConfig) -> str:
     """Return what a run trains, `15 alignment, 15 cross_entropy`."""
     told = [
@@ -188,6 +179,15 @@ def stages_of(config: RunConfig) -> str:
         for p in config.phases
     ]
     return ", ".join(told)
+
+
+def _with_term(phase: Phase, config: RunConfig, term: Plugin) -> Phase:
+    terms = config.objective if phase.objective is None else phase.objective
+    return phase.model_copy(update={"objective": _added(terms, term)})
+
+
+def _added(terms: Sequence[Plugin], term: Plugin) -> tuple[Plugin, ...]:
+    return (*terms, *(() if any(p.name == term.name for p in terms) else (term,)))
 
 
 def _by_scale(told: Plugin) -> dict[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """An ablation as one page, and its figures as pictures."""
 
+import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -10,7 +11,7 @@ from kfr.figures import new_figure, saved
 from kfr.files import write_whole
 from kfr.injection.looking import BOTH, DELETION, INSERTION, Looked
 from kfr.injection.verdict import Layer, Unseen, Verdict, signed
-from kfr.page import Section, cell, chart, number, page, table
+from kfr.page import Section, cell, chart, number, page, photos, table
 from kfr.report_figures import svg
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ def write_ablation(result: Verdict, told: Told, page_at: Path) -> list[Path]:
     for figure, path in zip(figures.values(), pictures, strict=True):
         saved(figure, path)
     return [page_at, *pictures]
+
+
+def png(figure: "Figure") -> bytes:
+    """Return a figure as PNG."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=110, bbox_inches="tight")
+    return out.getvalue()
 
 
 def gains_figure(scores: Mapping[str, Mapping[str, Score]]) -> "Figure":
@@ -156,8 +164,8 @@ def _looks(result: Verdict, figures: Mapping[str, "Figure"]) -> str:
         for arm, by_metric in result.scores.items()
     ]
     columns = ["knowledge", *(x for m in LOOKS for x in (m, "over none"))]
-    images = chart(
-        svg(figures["gradcam"]),
+    images = photos(
+        png(figures["gradcam"]),
         "Grad-CAM",
         "Grad-CAM of the true class, from the runs of the first seed, and the answer. "
         "Where all is dark, nothing the layer sees speaks for the class.",
