@@ -1,26 +1,44 @@
 """`kfr ablate`."""
 
-from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from . import options
-from .output import show_json, show_table
+from .output import show_table
 from .runs import train_once
 
 
 def ablate(
     ctx: typer.Context,
     recipe: Annotated[
-        str, typer.Argument(help="A recipe, as injection/cifar100, or a TOML file.")
-    ],
-    seeds: options.Seeds = 3,
+        str, typer.Argument(help="A recipe, or a TOML file.")
+    ] = "injection/cifar100",
+    by: Annotated[
+        Literal["scale", "relation"], typer.Option(help="What to take apart.")
+    ] = "scale",
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs of each, seeds 0, 1, ...")
+    ] = 3,
     arm: Annotated[
-        list[str] | None, typer.Option(help="Only none, all, shuffled, category, ...")
+        list[str] | None,
+        typer.Option(help="Only none and this: all, shuffled, category, ..."),
+    ] = None,
+    hold_out: Annotated[
+        str | None,
+        typer.Option(help="Classes to learn without images: how many, or seal+otter."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the runs go.")] = Path("runs/ablate"),
+    dataset: options.Dataset = None,
+    hierarchy: options.Hierarchy = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of each stage. [default: the recipe's]")
+    ] = None,
+    limit_train: Annotated[int | None, typer.Option(help="Images to train on.")] = None,
+    explained: Annotated[
+        int, typer.Option(min=0, help="Test images whose Grad-CAM is scored.")
+    ] = 64,
     layers: Annotated[
         str, typer.Option(help="Whose grouping to tell: layer3+layer4.")
     ] = "",
@@ -31,93 +49,140 @@ def ablate(
 ) -> None:
     """Train with each kind of knowledge alone, with all, with none, and with wrong.
 
-    Runs that are there already are taken as they are, or go on. Writes ablation.json:
-    every metric with its interval, what is gained over no knowledge, seed by seed, and
-    which classes the layers of the first seed's runs hold together.
+    All have the same cross-entropy; `longer` has none, and as many epochs as the
+    others. Runs that are there already are taken as they are, or go on. Writes
+    ablation.json and, with the extra `report`, ablation.html and its pictures.
     """
-    from kfr.files import write_whole
-    from kfr.injection.ablation import arms, chosen_arms, places, possible
+    from kfr.injection.ablation import control_of, places, with_seed
+    from kfr.injection.verdict import said, verdict
+
+    plan = _plan(ctx.params)
+    control = control_of(by)
+    runs: dict[str, list[Path]] = {name: [] for name in plan}
+    for seed in range(seeds):
+        for name, config in plan.items():
+            runs[name].append(_folder(out, name, seed))
+            train_once(with_seed(config, seed), runs[name][-1])
+    typer.echo("kfr: looking at what the runs do", err=True)
+    result = verdict(
+        runs,
+        layers or "+".join(places(plan)),
+        control,
+        explained=explained,
+        held_out=hold_out is not None,
+        device=device or "auto",
+    )
+    sentence = said(result.scores, control)
+    written = _write(plan, result, sentence, out)
+    if json:
+        typer.echo((out / "ablation.json").read_text("utf-8"))
+        return
+    _show(result, sentence)
+    typer.echo(f"written: {', '.join(map(str, written))}")
+
+
+def _plan(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of each arm."""
+    from kfr.injection.ablation import (
+        arms,
+        chosen_arms,
+        holding_out,
+        possible,
+        shortened,
+    )
     from kfr.settings import run_config
 
+    recipe = given["recipe"]
     named = {"config": Path(recipe)} if recipe.endswith(".toml") else {"recipe": recipe}
-    given = {k: v for k, v in ctx.params.items() if k != "recipe"} | named
-    plan = possible(chosen_arms(arms(run_config(options.gathered(given))), arm or []))
-    found = [
-        (name, seed, train_once(_seeded(config, seed), _folder(out, name, seed)))
-        for name, config in plan.items()
-        for seed in range(seeds)
-    ]
-    layers = layers or "+".join(places(plan))
-    result = _result(found, out, layers, device or "auto")
-    write_whole(out / "ablation.json", dumps(result, indent=2) + "\n")
-    if json:
-        show_json(result)
-    else:
-        _show(result, out)
-
-
-def _seeded(config: Any, seed: int) -> Any:
-    return config.model_copy(update={"seed": seed})
+    asked = {k: v for k, v in given.items() if k not in {"recipe", "hold_out"}}
+    config = run_config(options.gathered(asked | named))
+    config = shortened(config, given["epochs"])
+    if given["hold_out"]:
+        config = holding_out(config, given["hold_out"])
+    return possible(chosen_arms(arms(config, given["by"]), given["arm"] or []))
 
 
 def _folder(out: Path, arm: str, seed: int) -> Path:
     return out / arm.replace(":", "=") / f"seed-{seed}"
 
 
-def _result(
-    found: list[tuple[str, int, Any]], out: Path, layers: str, device: str
-) -> list[dict[str, Any]]:
-    from kfr.injection.ablation import gains
-    from kfr.injection.grouping import grouping
-    from kfr.sweeps import Cell, summary
+def _write(plan: dict[str, Any], result: Any, sentence: str, out: Path) -> list[Path]:
+    from json import dumps
 
-    gained = gains(found)
-    cells = [(Cell({"arm": a}, seed, out), report) for a, seed, report in found]
-    return [
-        {
-            "arm": (arm := row.values["arm"]),
-            "seeds": row.seeds,
-            "metrics": {n: _interval(i) for n, i in row.metrics.items()},
-            "gain": _interval(gained[arm]) if arm in gained else None,
-            "layers": [
-                layer._asdict()
-                for layer in grouping(_folder(out, arm, 0), layers, device=device)
-            ],
-        }
-        for row in summary(cells)
-    ]
+    from kfr.errors import MissingError
+    from kfr.files import write_whole
+    from kfr.folders import knowledge_of
+    from kfr.injection.ablation import stages_of
+    from kfr.injection.report import Told, write_ablation
+    from kfr.injection.verdict import as_json
+
+    stages = {name: stages_of(config) for name, config in plan.items()}
+    content = {"said": sentence, "arms": as_json(result, stages)}
+    file = out / "ablation.json"
+    write_whole(file, dumps(content, indent=2) + "\n")
+    first = _folder(out, next(iter(plan)), 0)
+    told = Told(
+        f"kfr ablate: {out.name}",
+        sentence,
+        stages,
+        knowledge_of(first).labels,
+        {name: config.to_toml() for name, config in plan.items()},
+    )
+    try:
+        return [file, *write_ablation(result, told, out / "ablation.html")]
+    except MissingError as error:
+        typer.echo(f"kfr: {error}", err=True)
+        return [file]
 
 
-def _interval(value: Any) -> dict[str, float | None]:
-    from math import isnan
+def _show(result: Any, sentence: str) -> None:
+    from kfr.injection.looking import BOTH
+    from kfr.injection.report import gained, mean
 
-    return {"mean": value.mean, "half": None if isnan(value.half) else value.half}
-
-
-def _show(result: list[dict[str, Any]], out: Path) -> None:
+    metrics = ["accuracy", *(["hier_dist@5"] * ("hier_dist@5" in _first(result)))]
+    metrics += [BOTH] * (BOTH in _first(result))
     rows = [
         (
-            row["arm"],
-            row["seeds"],
-            _text(row["metrics"]["accuracy"]),
-            _text(row["gain"]),
-            _text(row["metrics"]["mistake_severity"]),
-            ", ".join(
-                f"{x['layer']} {x['silhouette']:.3f}"
-                for x in row["layers"]
-                if x["silhouette"] is not None
+            arm,
+            *(
+                text
+                for x in (by_metric[m] for m in metrics)
+                for text in (mean(x.mean, x.deviation), gained(x.gain))
             ),
         )
-        for row in result
+        for arm, by_metric in result.scores.items()
     ]
-    columns = ("knowledge", "seeds", "accuracy", "gain", "mistake_severity")
-    title = "mean over seeds, and half of its 95 % interval"
-    show_table((*columns, "silhouette by superclass"), rows, title)
-    typer.echo(f"written: {out}/ablation.json")
+    columns = [text for metric in metrics for text in (metric, "over none")]
+    show_table(("knowledge", *columns), rows, "mean and deviation over seeds")
+    names = [layer.layer for layer in next(iter(result.layers.values()))]
+    grouped = [
+        (arm, *(mean(layer.silhouette, layer.deviation) for layer in some))
+        for arm, some in result.layers.items()
+    ]
+    show_table(("knowledge", *names), grouped, "silhouette by superclass")
+    if result.unseen:
+        _show_unseen(result.unseen)
+    typer.echo(sentence)
 
 
-def _text(value: dict[str, float | None] | None) -> str:
-    if value is None:
-        return ""
-    text = f"{value['mean']:.4f}"
-    return text if value["half"] is None else f"{text} ± {value['half']:.4f}"
+def _first(result: Any) -> Any:
+    return next(iter(result.scores.values()))
+
+
+def _show_unseen(unseen: Any) -> None:
+    from kfr.injection.report import gained, mean
+
+    rows = [
+        (
+            arm,
+            *(mean(of.means[n], of.deviations[n]) for n in of.means),
+            gained(of.over_control.get("zero-shot")),
+        )
+        for arm, of in unseen.items()
+    ]
+    first = next(iter(unseen.values()))
+    among = [f"{first.chance_among_all:.4f}"] * (len(first.means) - 1)
+    rows.append(("chance", f"{first.chance:.4f}", *among, ""))
+    columns = ["knowledge", "among the unseen", "unseen among all", "seen among all"]
+    columns += ["harmonic mean", "over shuffled"]
+    show_table(columns, rows, f"without images: {', '.join(first.classes)}")

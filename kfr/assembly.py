@@ -1,6 +1,6 @@
 """Everything a run works with, made from its configuration."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,19 +8,17 @@ import torch
 from torch import nn
 
 from kfr import data, models, parallel, plugins
-from kfr.cache import known
-from kfr.columns import columns, label_column
+from kfr.columns import columns
 from kfr.config import RunConfig
 from kfr.data import Dataset, ImageTensor, Normalization
 from kfr.data.batches import Batches, measure
 from kfr.data.images import MARGIN
 from kfr.errors import DataError, MissingError, UsageError
-from kfr.injection import informed
-from kfr.knowledge import Knowledge, permuted, with_attributes
+from kfr.knowledge import Knowledge, with_attributes
 from kfr.models.weights import load_weights
 from kfr.parallel.norm import synchronised
-from kfr.sources import Source
 from kfr.stepping import Stepper, Total, averaged
+from kfr.subject import classes_of, knowledge_for, taught
 from kfr.training import Stage
 
 
@@ -55,38 +53,6 @@ def device_called(name: str) -> torch.device:
     return torch.device(name)
 
 
-def classes_of(config: RunConfig) -> tuple[Dataset, Dataset]:
-    """Return the training and the test part of the run's data set.
-
-    Raises:
-        DataError: they do not have the same classes.
-    """
-    train, test = (
-        data.load(config.dataset, config.data_root, s) for s in ("train", "test")
-    )
-    if train.labels != test.labels:
-        raise DataError("the training and the test part have different classes")
-    return data.limit(train, config.limit_train, config.seed), test
-
-
-def knowledge_for(config: RunConfig, labels: Sequence[str]) -> Knowledge:
-    """Build what a run is to know of its classes, or find it in the cache."""
-    found = known(
-        Source.parse(config.hierarchy),
-        config.dataset.name,
-        labels,
-        mapping=config.mapping,
-        weighting=config.weighting,
-        transform=config.transform,
-        distance=config.distance,
-        add_root=config.add_root,
-    )
-    label = label_column(config.dataset)
-    if label is not None:
-        found = replace(found, settings={**found.settings, "label": label})
-    return informed(found, config.injection) if config.injection else found
-
-
 def prepare(
     config: RunConfig,
     knowledge: Knowledge | None = None,
@@ -99,7 +65,7 @@ def prepare(
     Raises:
         DataError: the data set has not the classes that the knowledge is of.
     """
-    train, test = classes_of(config)
+    train, test = classes_of(config, knowledge)
     device = device_called(config.device)
     attributes = columns(config.attributes, config.dataset, train, test)
     if knowledge is None:
@@ -117,8 +83,7 @@ def prepare(
         )
     checked = test
     if config.validation:
-        kept, held = data.split_by_class(train, config.validation, config.seed)
-        train, checked = train.take(kept), train.take(held)
+        train, checked = data.divided(train, config.validation, config.seed)
     size = config.resize or train.size
     model = model_for(config, size, knowledge, device)
     if image is None:
@@ -182,13 +147,6 @@ def _check_attributes(head: nn.Module, name: object, knowledge: Knowledge) -> No
         )
 
 
-def taught(config: RunConfig, knowledge: Knowledge) -> Knowledge:
-    """Return what is taught: what is known, or a control with permuted classes."""
-    if config.shuffle is None:
-        return knowledge
-    return permuted(knowledge, config.shuffle)
-
-
 def _normalization(
     train: Dataset, model: models.Classifier, seed: int
 ) -> Normalization:
@@ -206,6 +164,11 @@ def _batches(
     mixing = plugins.make("mixing", config.mixing, taught(config, knowledge))
 
     def batches(part: Dataset, *, training: bool = False) -> Batches:
+        if training and mixing is not None and part.sets is not None:
+            raise UsageError(
+                f"mixing = {config.mixing} wants a class for each image, and some are "
+                "labelled above the classes: set mixing=none"
+            )
         return Batches(
             part,
             min(config.batch_size, len(part)),

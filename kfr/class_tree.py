@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kfr.arrays import Indices
+from kfr.hierarchy import Hierarchy
 from kfr.knowledge import Knowledge
 from kfr.mintree import mintree
 
@@ -90,10 +91,17 @@ def members(knowledge: Knowledge, node: str) -> NDArray[np.bool_]:
     Raises:
         HierarchyError: the hierarchy of the classes has no such node.
     """
-    graph = knowledge.hierarchy
-    below = np.zeros(len(graph), bool)
-    below[graph.find([node])] = True
+    return below(knowledge.hierarchy, node)[knowledge.at]
+
+
+def below(graph: Hierarchy, node: str) -> NDArray[np.bool_]:
+    """Tell which nodes of a graph are a node or lie below it, `[N]`.
+
+    Raises:
+        HierarchyError: there is no such node.
+    """
+    found = np.zeros(len(graph), bool)
+    found[graph.find([node])] = True
     for here in graph.order.tolist():
-        below[here] |= below[graph.parents_of(here)].any()
-    found: NDArray[np.bool_] = below[knowledge.at]
+        found[here] |= found[graph.parents_of(here)].any()
     return found

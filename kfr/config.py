@@ -113,6 +113,7 @@ class RunConfig(BaseModel):
     mixing: Plugin = Plugin(name="none")
     sampler: Plugin = Plugin(name="shuffled")
     limit_train: PositiveInt | None = None
+    hold_out: Names = ()  # classes without images to train on; their labels stay
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: PositiveInt | None = None
 

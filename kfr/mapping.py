@@ -167,7 +167,7 @@ def resolve(
             dataset=dataset, nodes={x: str(k) for k, x in enumerate(labels)}
         )
     if chosen:
-        return LabelMapping.read(Path(chosen)).ordered(labels)
+        return LabelMapping.read(Path(chosen)).among(labels)
     index = hierarchy.nodes.index
     unknown = [label for label in labels if label not in index]
     if not unknown:

@@ -1,12 +1,9 @@
 """Runs as one page: look at it, no request leaves it, and no script runs in it."""
 
-import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from PIL import Image
 
@@ -14,14 +11,13 @@ from kfr.data import ImageTensor
 from kfr.data.images import read_square
 from kfr.files import write_whole
 from kfr.listing import differing
+from kfr.page import Section, address, cell, chart, page, table
 from kfr.report_figures import Drawn, drawings, svg, write_pictures
 from kfr.report_run import Confusion, Reported, worst_confusions
 
 _SIDE = 96  # pixels of an example image
 _APART = 1e-3  # from which on a stored metric is not the one found now
 _FACTS = ("dataset", "hierarchy", "backbone", "head", "objective", "seed")
-
-Row = Sequence[str]  # HTML
 
 
 def write_report_page(
@@ -37,19 +33,12 @@ def write_report_page(
         DataError: a file cannot be written, or an image read.
     """
     drawn = drawings(runs)
-    parts = _sections(runs, drawn)
-    template = Template((files("kfr") / "report_page.html").read_text("utf-8"))
     title = "kfr report: " + ", ".join(run.name for run in runs)
-    links = "".join(f'<a href="#{name}">{text}</a>' for name, text, _ in parts)
-    body = "".join(_section(*part) for part in parts)
-    values = {"title": escape(title), "links": links, "body": body}
-    write_whole(path, template.substitute(values))
+    write_whole(path, page(title, _sections(runs, drawn)))
     return [path, *(write_pictures(drawn, pictures) if pictures else [])]
 
 
-def _sections(
-    runs: Sequence[Reported], drawn: Iterable[Drawn]
-) -> list[tuple[str, str, str]]:
+def _sections(runs: Sequence[Reported], drawn: Iterable[Drawn]) -> list[Section]:
     """Return the identifier, title and content of every section."""
     charts = [(d.name, d.title, _chart(d)) for d in drawn]
     confusions = "".join(_confusions(run) for run in runs)
@@ -60,13 +49,6 @@ def _sections(
         ("confusions", "The worst confusions", confusions),
         ("settings", "All settings", "".join(map(_settings, runs))),
     ]
-
-
-def _section(name: str, title: str, content: str) -> str:
-    head = f'<h2 id="{name}-title">{escape(title)}</h2>'
-    return (
-        f'<section id="{name}" aria-labelledby="{name}-title">{head}{content}</section>'
-    )
 
 
 def _facts(runs: Sequence[Reported]) -> str:
@@ -82,8 +64,8 @@ def _facts(runs: Sequence[Reported]) -> str:
     known = {name for name, _ in shown}
     found = differing([run.listed for run in runs]) if len(runs) > 1 else {}
     shown += [(name, row) for name, row in found.items() if name not in known]
-    rows = [[_cell(name), *map(_cell, row)] for name, row in shown]
-    return _table(["", *(run.name for run in runs)], rows, "facts and settings")
+    rows = [[cell(name), *map(cell, row)] for name, row in shown]
+    return table(["", *(run.name for run in runs)], rows, "facts and settings")
 
 
 def _setting(run: Reported, name: str) -> str:
@@ -93,14 +75,14 @@ def _setting(run: Reported, name: str) -> str:
 
 def _metrics(runs: Sequence[Reported]) -> str:
     names = list(dict.fromkeys(name for run in runs for name in run.metrics))
-    rows = [[_cell(n), *(_metric(run, n) for run in runs)] for n in names]
+    rows = [[cell(n), *(_metric(run, n) for run in runs)] for n in names]
     kept = {run.knowledge.fingerprint for run in runs}
     notes = ["In brackets: 95 % of the resamples of the test images."]
     if len(kept) > 1:
         notes.append("The runs know different distances: those do not compare.")
     notes += [note for run in runs if (note := _changed(run))]
     text = "".join(f"<p>{escape(note)}</p>" for note in notes)
-    return _table(["", *(run.name for run in runs)], rows, "metrics") + text
+    return table(["", *(run.name for run in runs)], rows, "metrics") + text
 
 
 def _metric(run: Reported, name: str) -> str:
@@ -123,12 +105,8 @@ def _changed(run: Reported) -> str:
 
 
 def _chart(drawn: Drawn) -> str:
-    caption = f"<figcaption>{escape(drawn.caption)}</figcaption>"
-    if drawn.figure is None:
-        return f"<figure>{caption}</figure>"
-    source = _address(svg(drawn.figure), "image/svg+xml")
-    image = f'<img class="chart" src="{source}" alt="{escape(drawn.title)}">'
-    return f"<figure>{image}{caption}</figure>"
+    figure = None if drawn.figure is None else svg(drawn.figure)
+    return chart(figure, drawn.title, drawn.caption)
 
 
 def _confusions(run: Reported) -> str:
@@ -138,15 +116,15 @@ def _confusions(run: Reported) -> str:
     labels = run.knowledge.labels
     rows = [
         [
-            f"<td>{_example(run, c.first)}</td>{_cell(labels[c.truth])}",
-            f"{_cell(labels[c.answer])}<td>{_example(run, c.other)}</td>",
+            f"<td>{_example(run, c.first)}</td>{cell(labels[c.truth])}",
+            f"{cell(labels[c.answer])}<td>{_example(run, c.other)}</td>",
             *(f'<td class="n">{text}</td>' for text in _weights(c)),
         ]
         for c in found
     ]
     columns = ["an image", "truth", "taken for", "one of those"]
     columns += ["images", "distance", "both multiplied"]
-    return f"<h3>{escape(run.name)}</h3>" + _table(columns, rows, "worst confusions")
+    return f"<h3>{escape(run.name)}</h3>" + table(columns, rows, "worst confusions")
 
 
 def _weights(c: Confusion) -> tuple[str, str, str]:
@@ -165,27 +143,9 @@ def _example(run: Reported, item: int | None) -> str:
     out = io.BytesIO()
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(out, "JPEG", quality=85)
     label = escape(run.knowledge.labels[int(run.seen.target[item])])
-    return f'<img src="{_address(out.getvalue(), "image/jpeg")}" alt="{label}">'
+    return f'<img src="{address(out.getvalue(), "image/jpeg")}" alt="{label}">'
 
 
 def _settings(run: Reported) -> str:
     text = escape(run.listed.config.to_toml())
     return f"<details><summary>{escape(run.name)}</summary><pre>{text}</pre></details>"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Row], name: str) -> str:
-    """Return a table that can be scrolled by keyboard; `rows` hold cells as HTML."""
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{name}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _cell(text: str) -> str:
-    return f"<td>{escape(text)}</td>"
-
-
-def _address(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

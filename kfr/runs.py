@@ -13,7 +13,6 @@ from kfr.assembly import (
     Parts,
     autocast_for,
     device_called,
-    knowledge_for,
     prepare,
     stages,
     stepper_for,
@@ -37,6 +36,7 @@ from kfr.saving import BEST, Saver, image_of, used
 from kfr.scoring import score, write_report
 from kfr.signals import Asked, StoppedError, noticed
 from kfr.stepping import Stepper
+from kfr.subject import knowledge_for
 from kfr.training import Epoch, Halfway, Stage, Watch, fit
 
 log = logging.getLogger("kfr")

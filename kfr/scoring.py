@@ -11,7 +11,7 @@ from torch import nn
 
 import kfr
 from kfr import checkpoints
-from kfr.assembly import Parts, autocast_for, knowledge_for, prepare
+from kfr.assembly import Parts, autocast_for, prepare
 from kfr.config import RunConfig
 from kfr.data.batches import Batches
 from kfr.errors import DataError
@@ -24,6 +24,7 @@ from kfr.logs import Record, history
 from kfr.metrics import Predictions, every, guess, named, ready, standard
 from kfr.plugins import Plugin
 from kfr.saving import load_used
+from kfr.subject import knowledge_for
 
 
 def score(

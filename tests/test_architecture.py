@@ -16,7 +16,7 @@ FILES = sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
 LAYERS = """
 __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_outlines
 data.shapes_pixels errors formats models.averaged models.cvt models.small
-objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets
+objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets page
 retrieval retrieval.scores schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
@@ -26,15 +26,16 @@ localization.sweeps logs optimizers parallel.norm parallel.wrapping serving.door
 serving.page serving.questions strings
 columns data.classes data.constants data.listing data.shapes hierarchy
 localization.scores localization.truth models.efficientnet_lite models.timm_nets
-models.weights retrieval.shards serving.pictures serving.server settings
+models.weights retrieval.shards serving.server settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
-localization.fits loggers mapping mintree recipes retrieval.collection sources weights
+localization.fits loggers mapping mintree recipes retrieval.collection serving.pictures
+sources weights
 branches drawing names rules suggestion transforms tree_distances undirected weightings
 distance objectives.tree objects
 export knowledge similarity
 cache class_tree data.mixing embeddings embeddings.triples figures findings injection
 matrix models
-audit contest_figure data.batches data.cifar defaults embeddings.files
+audit coarse contest_figure data.batches data.cifar defaults embeddings.files
 embeddings.hyperbolic embeddings.nodes embeddings.regular embeddings.similarity
 embeddings.texts embeddings.translation embeddings.walks injection.facts
 injection.infused layouts localization.watching metrics models.heads
@@ -48,21 +49,21 @@ metrics.hierarchical metrics.orders metrics.paths models.heads_tree objectives.a
 objectives.attributes objectives.c2am objectives.center objectives.classification
 objectives.hier objectives.hierarchical objectives.label_embedding objectives.levelled
 objectives.metric objectives.metric_learning objectives.qtr objectives.semantic probes
-stepping suspicion
+stepping subject suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation injection.scales
 metrics.alignment metrics.retrieval objectives.frames objectives.geometry
 retrieval.conditions sections training
-assembly metrics.probing retrieval.exact retrieval.lessons retrieval.queries
-retrieval.tags saving sweeps
-folders injection.ablation retrieval.approximate retrieval.baselines
+assembly injection.ablation metrics.probing retrieval.exact retrieval.lessons
+retrieval.queries retrieval.tags saving sweeps
+folders retrieval.approximate retrieval.baselines
 recognition scoring
 answering calibration deployment features image_values injection.grouping
-injection.zero_shot localization.runs report_run retrieval.stage retrieval.student runs
-localization.pictures localization.writing report_figures retrieval.embedding
-retrieval.evaluating
-report_page retrieval.answers retrieval.building retrieval.distilling
+localization.runs report_run retrieval.stage retrieval.student runs
+injection.looking injection.zero_shot localization.pictures localization.writing
+report_figures retrieval.embedding retrieval.evaluating
+injection.verdict report_page retrieval.answers retrieval.building retrieval.distilling
 retrieval.trial_gallery serving.site
-retrieval.gallery serving.answers
+injection.report retrieval.gallery serving.answers
 serving.searching
 serving.routes
 """

@@ -1,52 +1,32 @@
 """Runs that are given knowledge: two stages, copies, ablations, held-out classes."""
 
-import json
 import math
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from informing import CLASSES, TINY, trained
 from torch.nn import functional
 
-from kfr import LabelMapping, load, plugins
+from kfr import load, plugins
 from kfr.assembly import prepare
 from kfr.config import RunConfig
 from kfr.data import ImageTensor
-from kfr.data.classes import with_classes, with_held_out
+from kfr.data.classes import with_classes, without_classes
 from kfr.errors import UsageError
-from kfr.injection.ablation import arms, chosen_arms, without_knowledge
+from kfr.injection.ablation import (
+    arms,
+)
 from kfr.injection.grouping import grouping
 from kfr.injection.zero_shot import nearest_row, zero_shot
 from kfr.models import Output
 from kfr.objectives.alignment import Alignment
-from kfr.plugins import Plugin
 from kfr.recipes import read_recipe, recipes
 from kfr.runs import train
 from kfr.scoring import evaluate_under
 from kfr.settings import run_config
-
-PHASES = [
-    {"epochs": 1, "objective": "alignment", "freeze": "head.classifier"},
-    {"epochs": 1, "objective": ["cross_entropy", "alignment"]},
-]
-TINY = {
-    "dataset": "shapes,train=96,test=48,size=32",
-    "hierarchy": "wordnet",
-    "injection": "scales,relations=transe+epochs=20",
-    "backbone": "infused,backbone=small+width=16,at=stages.5",
-    "head": "mlp,hidden=32",
-    "phase": PHASES,
-    "batch_size": 32,
-    "device": "cpu",
-    "workers": 0,
-}
-CLASSES = 24
-
-
-def trained(out, **changes):
-    config = run_config({**TINY, **changes})
-    return config, list(train(config, out))
 
 
 @pytest.fixture(scope="module")
@@ -136,71 +116,6 @@ def test_the_first_stage_leaves_the_classifier_alone(tmp_path):
     assert all(math.isfinite(r["loss"]) for r in records)
 
 
-def test_every_arm_changes_one_thing():
-    config = run_config(
-        {**TINY, "injection": "scales,attributes=awa,relation_types=is-a+part-of"}
-    )
-    plan = arms(config)
-    assert list(plan) == [
-        *("none", "category", "relations", "wide", "all", "shuffled"),
-        *("relations:is-a", "relations:part-of"),
-    ]
-    assert plan["all"] == config
-    options = {name: c.injection.options for name, c in plan.items() if c.injection}
-    assert options["wide"] == {**options["all"], "only": ["wide"]}
-    assert options["shuffled"] == {**options["all"], "shuffle": True}
-    for name in plan.keys() - {"none"}:
-        same = plan[name].model_copy(update={"injection": config.injection})
-        assert same == config
-        assert run_config(_toml(plan[name])) == plan[name]
-    assert list(chosen_arms(plan, ["all"])) == ["all"]
-    with pytest.raises(UsageError, match=r"no arm 'al' \(did you mean 'all'"):
-        chosen_arms(plan, ["al"])
-    with pytest.raises(UsageError, match="injection=scales"):
-        arms(without_knowledge(config))
-
-
-def _toml(config):
-    import tomllib
-
-    return tomllib.loads(config.to_toml())
-
-
-def test_a_run_without_knowledge_is_the_bare_backbone_and_cross_entropy():
-    bare = without_knowledge(run_config(TINY))
-    assert bare.backbone == Plugin(name="small", options={"width": "16"})
-    assert bare.injection is None
-    assert [[p.name for p in phase.objective] for phase in bare.phase] == [
-        ["cross_entropy"],
-        ["cross_entropy"],
-    ]
-    assert [phase.epochs for phase in bare.phase] == [1, 1]
-    assert bare.phase[0].freeze == ()
-
-
-def test_one_command_runs_the_ablation(kfr, tmp_path):
-    file, out = tmp_path / "tiny.toml", tmp_path / "runs"
-    file.write_text(run_config({**TINY, "phase": []}).to_toml())
-    call = ("ablate", file, "--seeds", 2, "--out", out, "--arm", "none", "--arm")
-    call = (*call, "shuffled", "--set", "epochs=1", "--json")
-    done = kfr(*call)
-    assert done.code == 0, done.err
-    rows = json.loads(done.out)
-    assert [row["arm"] for row in rows] == ["none", "shuffled"]
-    assert rows == json.loads((out / "ablation.json").read_text())
-    assert rows[0]["gain"]["mean"] == 0.0
-    assert rows[1]["metrics"]["accuracy"].keys() == {"mean", "half"}
-    for row in rows:
-        assert row["seeds"] == 2
-        assert [layer["layer"] for layer in row["layers"]] == ["stages.5"]
-        assert len(row["layers"][0]["nearest"]) == CLASSES
-    again = kfr(*call)
-    assert json.loads(again.out) == rows
-    other = kfr(*call[:-3], "--set", "epochs=2")
-    assert other.code == 2
-    assert "trained otherwise" in other.err
-
-
 def test_grouping_tells_of_the_layers_of_a_run(run):
     found = grouping(run, device="cpu")
     assert [g.layer for g in found] == ["stages.5", "cam"]
@@ -220,9 +135,10 @@ def test_a_part_of_the_classes_is_numbered_anew():
     assert part.labels == ("d", "b")
     assert part.targets.tolist() == [1, 1, 0]
     assert part.images[:, 0, 0, 0].tolist() == [1, 3, 4]
-    held = with_held_out(whole, ["b"], "train")
+    held = without_classes(whole, ["b"])
     assert (held.labels, held.targets.tolist()) == (whole.labels, [0, 2, 3])
-    assert with_held_out(whole, "b", "test") is whole
+    with pytest.raises(UsageError, match="leaves no image"):
+        without_classes(whole, ["a", "b", "c", "d"])
     for wrong in ("e", "a+a", []):
         with pytest.raises(UsageError, match="has no class"):
             with_classes(whole, wrong)
@@ -234,30 +150,23 @@ def test_the_nearest_row_names_a_class_of_which_there_was_no_image():
     z = torch.tensor([[9.0, 1.0, 2.0], [9.0, 3.0, 2.0]])
     assert nearest_row(loss, z, torch.tensor([1, 2])).tolist() == [2, 1]
     gap = Alignment({"x": torch.diag(torch.tensor([1.0, 1, 0]))}, 3, 0.1)
-    with pytest.raises(UsageError, match="all the held-out classes"):
+    with pytest.raises(UsageError, match="all the classes among which"):
         nearest_row(gap, z, torch.tensor([1, 2]))
 
 
-HELD = """
-from dataclasses import replace
-from kfr.data.classes import with_held_out
-from kfr.data.shapes import shapes
-def held(root, split, *, held_out: str = ""):
-    data = shapes(root, split, train=96, test=96, size=32)
-    return with_held_out(data, held_out, split)
-"""
-
-
 def test_a_run_recognises_what_it_has_not_seen_above_nothing(tmp_path):
-    (tmp_path / "held.py").write_text(HELD)
-    dataset = f"{tmp_path / 'held.py'}:held,held_out=circle+heart+arrow"
-    mapping = tmp_path / "mapping.json"
-    mapping.write_text(LabelMapping.bundled("shapes").model_dump_json())
-    trained(tmp_path / "run", dataset=dataset, mapping=str(mapping))
+    names = ("circle", "heart", "arrow")
+    trained(tmp_path / "run", hold_out=names)
     found = zero_shot(tmp_path / "run", device="cpu")
-    assert found.classes == ("circle", "heart", "arrow")
-    assert found.images == 12
-    assert 0 <= found.accuracy <= 1
+    assert found.classes == names
+    assert found.images == 6
+    assert (found.chance, found.chance_among_all) == (1 / 3, 1 / CLASSES)
+    assert 0 <= found.unseen <= found.accuracy <= 1
+    u, s = found.unseen, found.seen
+    assert found.harmonic == pytest.approx(2 * u * s / max(u + s, 1e-12))
+    counted = {name: int((~np.isnan(v)).sum()) for name, v in found.values.items()}
+    assert counted == {"zero-shot": 6, "unseen": 6, "seen": 42}
+    assert np.nanmean(found.values["seen"]) == pytest.approx(found.seen)
 
 
 def test_zero_shot_needs_classes_held_out(run):

@@ -21,7 +21,9 @@ class Batch(NamedTuple):
     """B images ready for a model, and what they show."""
 
     images: Tensor  # [B, 3, H, W], normalised; or their features, [B, width]
-    targets: Tensor  # [B]; [B, C] shares of each class, where images are mixed
+    # [B]; [B, C] shares of each class, where images are mixed; or as booleans, of which
+    # classes an image may be, where some are labelled above them
+    targets: Tensor
     items: Tensor  # [B], on the CPU: their positions in the data set
     codes: Tensor = _NO_CODES  # [B, A], the value of each attribute; -1: not known
 
@@ -78,6 +80,8 @@ class ImageTensor:
     boxes: Tensor | None = None  # [N, 4], x0 y0 x1 y1 in pixels, inclusive
     attributes: Attributes | None = None
     normalization: Normalization | None = None  # None: to be measured
+    nested: bool = False  # a label above others in the hierarchy is no class (coarse)
+    sets: Tensor | None = None  # [T, C] of bool: the classes that a target may mean
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -110,6 +114,8 @@ class ImageFiles:
     boxes: Boxes | None = None
     attributes: Attributes | None = None
     normalization: Normalization | None = None  # None: to be measured
+    nested: bool = False  # a label above others in the hierarchy is no class (coarse)
+    sets: Tensor | None = None  # [T, C] of bool: the classes that a target may mean
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -160,6 +166,13 @@ def split_by_class(data: Labelled, share: float, seed: int) -> tuple[Tensor, Ten
     return torch.cat(kept).sort().values, torch.cat(held).sort().values
 
 
+def with_class(dataset: Dataset) -> Tensor:
+    """Return the positions of the images that are labelled with a class."""
+    if dataset.sets is None:
+        return torch.arange(len(dataset))
+    return torch.nonzero(dataset.targets < len(dataset.labels)).flatten()
+
+
 def limit(dataset: Dataset, count: int | None, seed: int) -> Dataset:
     """Return `count` items, as equal a number of each class as there is."""
     if count is None or count >= len(dataset):
@@ -172,6 +185,18 @@ def limit(dataset: Dataset, count: int | None, seed: int) -> Dataset:
         seen[label] = rank[-1] + 1
     first = torch.tensor(rank).argsort(stable=True)[:count]
     return dataset.take(order[first].sort().values)
+
+
+def divided(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Return two parts: the rest, and `share` of every class.
+
+    What is labelled above the classes is of the first.
+    """
+    _, held = split_by_class(dataset, share, seed)
+    held = held[torch.isin(held, with_class(dataset))]
+    kept = torch.ones(len(dataset), dtype=torch.bool)
+    kept[held] = False
+    return dataset.take(kept.nonzero().flatten()), dataset.take(held)
 
 
 def load(dataset: Any, root: Path | None, split: str) -> Dataset:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
 from kfr import plugins
-from kfr.data import Batch, Dataset, ImageTensor, Normalization
+from kfr.data import Batch, Dataset, ImageTensor, Normalization, with_class
 from kfr.data.augmentation import Augmentation, View
 from kfr.data.images import read_square
 from kfr.data.mixing import Mixing
@@ -69,7 +69,8 @@ class Batches:
         model = cast("nn.Module", self.features).eval()
         plain = replace(self, features=None, rank=0, world=1)
         with torch.no_grad():
-            return torch.cat([model(batch.images) for batch in plain.once()])
+            every = plain.of(torch.arange(len(self.dataset)))
+            return torch.cat([model(batch.images) for batch in every])
 
     @cached_property
     def _augmentation(self) -> Augmentation:
@@ -102,7 +103,7 @@ class Batches:
         drawn = self._drawn(number)[start:]
         parts = [batch[self._part(len(batch))] for batch in drawn]
         if self.features is not None:
-            yield from map(self._of_features, parts)
+            yield from (self._of_features(at, self.dataset.sets) for at in parts)
             return
         if isinstance(self.dataset, ImageTensor):
             read = self._augmented(drawn, number, start)
@@ -110,23 +111,29 @@ class Batches:
             seed = seed_of(self.seed, number)
             read = self._read(parts, self._augmentation.view, seed)
         for step, (images, items) in enumerate(zip(read, parts, strict=True), start):
-            batch = self._batch(images, items)
+            batch = self._batch(images, items, self.dataset.sets)
             yield self._mixed(batch, self._draw(number, step, _MIXING))
 
     def once(self) -> Iterator[Batch]:
         """Yield this rank's items once, in order, as they are.
 
-        The ranks' items one after the other are those of the data set.
+        Without those that are labelled above the classes. The ranks' items one after
+        the other are those of the data set.
         """
-        own = self._own(len(self.dataset))
-        chosen = own.split(-(-self.batch_size // self.world)) if len(own) else ()
+        items = with_class(self.dataset)
+        yield from self.of(items[share_of(len(items), self.rank, self.world)])
+
+    def of(self, items: Tensor) -> Iterator[Batch]:
+        """Yield the items at some positions, in that order, as they are."""
+        side = -(-self.batch_size // self.world)
+        chosen = items.split(side) if len(items) else ()
         if self.features is not None:
             yield from map(self._of_features, chosen)
             return
         in_memory = isinstance(self.dataset, ImageTensor)
         read = map(self._resized, chosen) if in_memory else self._read(chosen, None, 0)
-        for images, items in zip(read, chosen, strict=True):
-            yield self._batch(images, items)
+        for images, at in zip(read, chosen, strict=True):
+            yield self._batch(images, at)
 
     def _drawn(self, number: int) -> Sequence[Tensor]:
         """Return the items of each batch of an epoch, over all ranks."""
@@ -151,13 +158,10 @@ class Batches:
 
         Mixing adds in front the one that the first is mixed with.
         """
-        part = self._own(count)
+        part = torch.arange(count)[share_of(count, self.rank, self.world)]
         if self.mixing is None or self.world == 1:
             return part
         return torch.cat([(part[:1] - 1) % count, part])
-
-    def _own(self, count: int) -> Tensor:
-        return torch.arange(count)[share_of(count, self.rank, self.world)]
 
     def _augmented(
         self, drawn: Sequence[Tensor], number: int, start: int
@@ -186,17 +190,20 @@ class Batches:
         for images in stacks(views, chosen, self.workers, pinned):
             yield images.to(self.device, non_blocking=True)
 
-    def _batch(self, images: Tensor, items: Tensor) -> Batch:
+    def _batch(
+        self, images: Tensor, items: Tensor, sets: Tensor | None = None
+    ) -> Batch:
         scaled = normalized(images, self.normalization, self.channels_last)
-        return self._labelled(scaled, items)
+        return self._labelled(scaled, items, sets)
 
-    def _of_features(self, items: Tensor) -> Batch:
-        return self._labelled(self._features[items.to(self.device)], items)
+    def _of_features(self, items: Tensor, sets: Tensor | None = None) -> Batch:
+        return self._labelled(self._features[items.to(self.device)], items, sets)
 
-    def _labelled(self, images: Tensor, items: Tensor) -> Batch:
-        targets = self.dataset.targets[items].to(self.device, non_blocking=True)
+    def _labelled(self, images: Tensor, items: Tensor, sets: Tensor | None) -> Batch:
+        chosen = self.dataset.targets[items]
+        targets = chosen if sets is None else sets[chosen]
         codes = self._codes[items].to(self.device, non_blocking=True)
-        return Batch(images, targets, items, codes)
+        return Batch(images, targets.to(self.device, non_blocking=True), items, codes)
 
     def _mixed(self, batch: Batch, generator: torch.Generator) -> Batch:
         if self.mixing is None:

@@ -12,7 +12,7 @@ import torch
 
 from kfr.cache import cache_folder
 from kfr.data import ImageTensor, Normalization
-from kfr.data.classes import with_classes, with_held_out
+from kfr.data.classes import with_classes
 from kfr.data.constants import Normalize, constants
 from kfr.data.pickles import Bytes, Pixels, unpickled
 from kfr.errors import DataError, MissingError
@@ -79,7 +79,6 @@ def cifar100(
     *,
     part: Literal["all", "a", "b", "b-consec"] = "all",
     classes: str | list[str] | None = None,
-    held_out: str | list[str] | None = None,
     normalize: Normalize = "own",
 ) -> ImageTensor:
     """A hundred classes, 32 x 32 pixels, 50,000 images to train and 10,000 to test.
@@ -87,13 +86,11 @@ def cifar100(
     The parts are those of Barz & Denzler (2019): `a` has the first 50 classes, `b` the
     images of the second 50, which keep their numbers 50 to 99 and the labels of all;
     `b-consec` numbers these 0 to 49. `classes=beaver+otter` keeps these, numbered in
-    this order; of those `held_out` there are images to test alone.
+    this order.
     """
     whole = _read(CIFAR100, root, split, constants("cifar100", normalize))
     found = whole if part == "all" else _half(whole, part)
-    if classes is not None:
-        found = with_classes(found, classes)
-    return found if held_out is None else with_held_out(found, held_out, split)
+    return found if classes is None else with_classes(found, classes)
 
 
 def _half(whole: ImageTensor, part: str) -> ImageTensor:

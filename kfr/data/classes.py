@@ -1,11 +1,12 @@
 """A part of the classes of a data set."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from kfr.data import ImageTensor
+from kfr.data import Dataset, ImageTensor
 from kfr.errors import UsageError, suggest
 
 Labels = str | list[str]  # a list in TOML; on the command line `a+b`
@@ -25,17 +26,24 @@ def with_classes(dataset: ImageTensor, labels: Labels) -> ImageTensor:
     return replace(part, labels=names, targets=place[part.targets])
 
 
-def with_held_out(dataset: ImageTensor, labels: Labels, split: str) -> ImageTensor:
-    """Return `train` without the images of some classes; all labels stay.
+def without_classes(dataset: Dataset, labels: Sequence[str]) -> Dataset:
+    """Return what is left without images that may be of some classes; all labels stay.
 
     Raises:
-        UsageError: as `with_classes`.
+        UsageError: as `with_classes`, or nothing is left.
     """
-    held = torch.isin(dataset.targets, _found(dataset, labels))
-    return dataset.take(torch.nonzero(~held).flatten()) if split == "train" else dataset
+    at = _found(dataset, labels)
+    if dataset.sets is None:
+        held = torch.isin(dataset.targets, at)
+    else:
+        held = dataset.sets[dataset.targets][:, at].any(1)
+    left = torch.nonzero(~held)
+    if not len(left):
+        raise UsageError("hold_out leaves no image to train on")
+    return dataset.take(left.flatten())
 
 
-def _found(dataset: ImageTensor, labels: Labels) -> Tensor:
+def _found(dataset: Dataset, labels: Labels | Sequence[str]) -> Tensor:
     names = labels.split("+") if isinstance(labels, str) else labels
     unknown = [name for name in names if name not in dataset.labels]
     if unknown or not names or len(set(names)) < len(names):

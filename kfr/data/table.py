@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,7 @@ def table(
     pattern: Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$")] = "{}",
     label: str = "label",
     parts: str = "split",
+    coarse: bool = False,
     held_out: Share = 0.2,
     seed: int = 0,
     size: Size = 224,
@@ -52,7 +54,9 @@ def table(
     `path`, `label` and `parts` are columns: file names below the table's folder, put in
     for {} in `pattern`; classes; train, or val or test. Without the last, `held_out` of
     every class, by `seed`, is tested. x0, y0, x1, y1 are a box in pixels, inclusive.
-    All the other columns are attributes; an empty cell is one that is not known.
+    All the other columns are attributes; an empty cell is one that is not known. With
+    `coarse`, a label that stands above others in the hierarchy is no class of its own:
+    the image shows one of those below (`kfr.coarse`).
 
     Raises:
         MissingError: there is no table, or more than one and none is named.
@@ -75,7 +79,7 @@ def table(
     wanted = Wanted(
         size, flip, constants("csv", normalize), on_bad_image, allow_outside
     )
-    return as_files(listing, note.parent, "", wanted, note)
+    return replace(as_files(listing, note.parent, "", wanted, note), nested=coarse)
 
 
 def _found(root: Path | None, file: str) -> Path:

@@ -22,6 +22,7 @@ from kfr.plugins import Plugin
 from kfr.strings import Strings
 
 SCALES = ("category", "relations", "wide")
+RELATION_TYPES = "is-a+file"
 
 log = logging.getLogger("kfr")
 
@@ -33,10 +34,10 @@ def scales(
     category: str = "text",
     texts: Path | None = None,
     relations: str = "transe",
-    relation_types: Words = "is-a+file",
+    relation_types: Words = RELATION_TYPES,
     triples: Path | None = None,
     attributes: str | None = None,
-    shuffle: bool = False,
+    shuffle: Annotated[int, Field(ge=0)] | None = None,
     seed: Annotated[int, Field(ge=0)] = 0,
 ) -> ClassTable:
     """Tables of what is known: descriptions, relations, and an outside table.
@@ -45,9 +46,9 @@ def scales(
     those of the file `texts` (label, tab, text). `relations` is one of facts (`transe`,
     `node2vec`), which `relation_types` chooses (`kfr.injection.facts`) and `triples`
     adds to. `wide` are the rows of `attributes` (`kfr.injection.attributes`); without
-    these there is no such scale. With `shuffle`, each class has the knowledge of
-    another: the control. The same seed gives the same tables, bit for bit on the same
-    machine.
+    these there is no such scale. With `shuffle`, a seed, each class has the knowledge
+    of another: the control. The same seed gives the same tables, bit for bit on the
+    same machine.
     """
     wanted = words(only)
     unknown = [scale for scale in wanted if scale not in SCALES]
@@ -73,8 +74,8 @@ def scales(
         content.append(rows["wide"].tolist())
     tables = {scale: _unit(table) for scale, table in rows.items()}
     _tell_gaps(tables, knowledge)
-    if shuffle:
-        tables = shuffled(tables, seed)
+    if shuffle is not None:
+        tables = shuffled(tables, shuffle)
     return ClassTable(tables, digest(content))
 
 
@@ -145,9 +146,11 @@ def with_texts(knowledge: Knowledge, texts: Mapping[str, str]) -> Knowledge:
 
 
 def shuffled(tables: Mapping[str, Rows], seed: int) -> dict[str, Rows]:
-    """Return the tables with their rows permuted, in all by the same order."""
+    """Return the tables, each class with the row of another, in all the same one's."""
     classes = len(next(iter(tables.values())))
-    order = np.random.default_rng(seed).permutation(classes)
+    circle = np.random.default_rng(seed).permutation(classes)
+    order = np.empty_like(circle)
+    order[circle] = np.roll(circle, 1)  # one round of all: no class keeps its own
     return {scale: rows[order] for scale, rows in tables.items()}
 
 

@@ -13,7 +13,7 @@ from kfr.knowledge import Knowledge
 from kfr.models import Output
 from kfr.objectives import Objective
 from kfr.objectives.precision import full
-from kfr.objectives.targets import is_shares
+from kfr.objectives.targets import is_set, is_shares, log_likelihood
 
 
 def alignment(
@@ -27,8 +27,9 @@ def alignment(
 
     The first stage of arXiv 2401.04441, as InfoNCE over the classes (ours). e_c are the
     rows of the class tables, fixed; W, one a scale, is trained with the model. Classes
-    of which a scale knows nothing, and their images, are left out of it. num_dim is the
-    width of the embeddings z: 128, as the head `mlp` has it.
+    of which a scale knows nothing, and their images, are left out of it. Of a set of
+    classes it is -log of their mass. num_dim is the width of the embeddings z: 128, as
+    the head `mlp` has it.
     """
     rows = {s: torch.tensor(t) for s, t in tables_of(knowledge, scale).items()}
     return Alignment(rows, num_dim, temperature)
@@ -49,7 +50,7 @@ class Alignment(nn.Module):
             self.register_buffer(f"rows_{scale}", table)
 
     def forward(self, output: Output, target: Tensor) -> Tensor:
-        """Return the loss for classes `[B]`, or shares of them `[B, C]`.
+        """Return the loss for classes `[B]`, or shares or sets of them `[B, C]`.
 
         Raises:
             UsageError: the embeddings have not as many numbers as were expected.
@@ -78,7 +79,13 @@ class Alignment(nn.Module):
     def _loss(self, scale: str, z: Tensor, target: Tensor) -> Tensor:
         scores = self.scores(z, scale) / self.temperature
         known = scores[0].isfinite()
+        logs = scores.log_softmax(1)
+        if is_set(target):
+            told = target.any(1) & ~(target & ~known).any(1)
+            mass = log_likelihood(logs[told], target[told])
+            return -mass.sum() / told.sum().clamp_min(1)
         shares = target if is_shares(target) else functional.one_hot(target, len(known))
         shares = shares.to(z.dtype) * known
-        logs = scores.log_softmax(1).masked_fill(~known, 0.0)
-        return -(shares * logs).sum() / shares.sum().clamp_min(1e-12)
+        return -(shares * logs.masked_fill(~known, 0.0)).sum() / shares.sum().clamp_min(
+            1e-12
+        )

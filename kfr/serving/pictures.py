@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional
 from kfr.data import Dataset, ImageTensor
 from kfr.data.images import Place, Sent, preview, read_image
 from kfr.errors import DataError
+from kfr.retrieval.shards import Chain
 from kfr.serving import RefusedError
 from kfr.strings import Strings
 
@@ -27,7 +28,7 @@ _READING = Lock()  # Pillow's warnings belong to the process, and large images a
 class Pictures:
     """Where the images of a collection lie; nothing else is ever opened."""
 
-    paths: Strings | tuple[str, ...]
+    paths: Strings | Chain | tuple[str, ...]
     dataset: Dataset | None = None  # of which images are that are no files
 
     @cached_property
