@@ -17,10 +17,10 @@ LAYERS = """
 __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_outlines
 data.shapes_pixels errors formats models.cvt models.plain models.small
 objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets
-retrieval schedules
+ranking retrieval schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
-models.residual parallel plugins signals spans
+models.residual parallel plugins retrieval.exact signals spans
 checkpoints config data data.augmentation_kfr data.views localization
 localization.sweeps logs optimizers parallel.norm parallel.wrapping strings
 data.classes data.constants data.listing data.shapes hierarchy localization.scores
@@ -47,9 +47,9 @@ objectives.center objectives.classification objectives.hier objectives.hierarchi
 objectives.label_embedding objectives.levelled objectives.metric
 objectives.metric_learning objectives.qtr objectives.semantic probes stepping suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation metrics.alignment
-metrics.retrieval objectives.frames objectives.geometry retrieval.conditions sections
-training
-assembly metrics.probing retrieval.exact saving sweeps
+metrics.probing metrics.retrieval objectives.frames objectives.geometry
+retrieval.conditions sections training
+assembly saving sweeps
 folders injection.ablation
 recognition scoring
 answering calibration deployment features image_values injection.grouping

@@ -105,13 +105,15 @@ def test_knowledge_of_other_classes_is_refused(kfr, runs, pets):
 
 def test_intervals_hold_the_metrics(kfr, runs):
     asked = ["--interval", "--metrics", "accuracy ece hier_dist,k=3 mistake_severity"]
+    asked += ["--metrics", "latent_alignment"]
     found = printed(kfr("evaluate", runs / "own", *asked, "--json"))
     assert found["intervals"].keys() == found["metrics"].keys()
     for name in ("accuracy", "hier_dist@3", "mistake_severity"):
         around = found["intervals"][name]
         assert around["resamples"] == 1000
         assert around["low"] < found["metrics"][name] < around["high"]
-    assert found["intervals"]["ece"]["resamples"] == 200
+    assert found["intervals"]["ece"]["resamples"] == 1000
+    assert found["intervals"]["latent_alignment"]["resamples"] == 200
     assert found == printed(kfr("evaluate", runs / "own", *asked, "--json"))
     text = kfr("evaluate", runs / "own", *asked).out
     assert "(1000 resamples)" in text
