@@ -16,7 +16,8 @@ from kfr.data.images import MARGIN
 from kfr.errors import DataError, MissingError
 from kfr.injection import informed
 from kfr.knowledge import Knowledge, permuted
-from kfr.models.weights import load_weights
+from kfr.models.heads import Pretrained
+from kfr.models.weights import imagenet_classifier, load_weights
 from kfr.parallel.norm import synchronised
 from kfr.sources import Source
 from kfr.stepping import Stepper, Total, averaged
@@ -140,6 +141,8 @@ def model_for(
     model = models.build(config.backbone, config.head, size, knowledge)
     if config.weights:
         load_weights(model.backbone, config.weights)
+        if isinstance(model.head, Pretrained):
+            model.head.take(*imagenet_classifier(config.weights, model.backbone))
     synchronised(model)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)

@@ -10,12 +10,14 @@ from string import Template
 
 from PIL import Image
 
+from kfr.audit import title
 from kfr.data import ImageTensor
 from kfr.data.images import read_square
 from kfr.files import write_whole
 from kfr.listing import differing
 from kfr.report_figures import Drawn, drawings, svg, write_pictures
 from kfr.report_run import Confusion, Reported, worst_confusions
+from kfr.scoring import last_epochs
 
 _SIDE = 96  # pixels of an example image
 _APART = 1e-3  # from which on a stored metric is not the one found now
@@ -39,10 +41,10 @@ def write_report_page(
     drawn = drawings(runs)
     parts = _sections(runs, drawn)
     template = Template((files("kfr") / "report_page.html").read_text("utf-8"))
-    title = "kfr report: " + ", ".join(run.name for run in runs)
+    heading = "kfr report: " + ", ".join(run.name for run in runs)
     links = "".join(f'<a href="#{name}">{text}</a>' for name, text, _ in parts)
     body = "".join(_section(*part) for part in parts)
-    values = {"title": escape(title), "links": links, "body": body}
+    values = {"title": escape(heading), "links": links, "body": body}
     write_whole(path, template.substitute(values))
     return [path, *(write_pictures(drawn, pictures) if pictures else [])]
 
@@ -77,6 +79,7 @@ def _facts(runs: Sequence[Reported]) -> str:
         ("state", [run.listed.state for run in runs]),
         ("epochs", [f"{run.listed.epochs}/{run.listed.planned}" for run in runs]),
         ("seconds", [f"{run.listed.seconds:.0f}" for run in runs]),
+        ("accuracy, mean of the last five epochs", [_last(run) for run in runs]),
         ("knowledge", [run.knowledge.fingerprint[:12] for run in runs]),
     ]
     known = {name for name, _ in shown}
@@ -84,6 +87,11 @@ def _facts(runs: Sequence[Reported]) -> str:
     shown += [(name, row) for name, row in found.items() if name not in known]
     rows = [[_cell(name), *map(_cell, row)] for name, row in shown]
     return _table(["", *(run.name for run in runs)], rows, "facts and settings")
+
+
+def _last(run: Reported) -> str:
+    found = last_epochs(run.records)
+    return "-" if found is None else f"{found:.4f}"
 
 
 def _setting(run: Reported, name: str) -> str:
@@ -135,11 +143,11 @@ def _confusions(run: Reported) -> str:
     found = worst_confusions(run)
     if not found:
         return f"<h3>{escape(run.name)}</h3><p>No mistake.</p>"
-    labels = run.knowledge.labels
+    names = [title(run.knowledge, k) for k in range(len(run.knowledge.labels))]
     rows = [
         [
-            f"<td>{_example(run, c.first)}</td>{_cell(labels[c.truth])}",
-            f"{_cell(labels[c.answer])}<td>{_example(run, c.other)}</td>",
+            f"<td>{_example(run, c.first)}</td>{_cell(names[c.truth])}",
+            f"{_cell(names[c.answer])}<td>{_example(run, c.other)}</td>",
             *(f'<td class="n">{text}</td>' for text in _weights(c)),
         ]
         for c in found

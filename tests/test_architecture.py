@@ -50,13 +50,13 @@ decisions.classes decisions.climbing embeddings.quality evaluation metrics.align
 metrics.probing metrics.retrieval objectives.frames objectives.geometry
 retrieval.conditions sections training
 assembly saving sweeps
-folders injection.ablation
+folders injection.ablation report_maps
 recognition scoring
 answering calibration deployment features image_values injection.grouping
 injection.zero_shot localization.runs report_run runs
-localization.pictures localization.writing report_figures retrieval.embedding
-report_page retrieval.answers
-retrieval.gallery
+localization.pictures localization.writing report_grid retrieval.embedding
+report_figures retrieval.answers
+report_page retrieval.gallery
 """
 LEVEL = {
     f"kfr.{name}": level

@@ -160,6 +160,25 @@ def test_calibrate_stores_what_predict_uses(kfr, runs):
     assert printed(now)["a.png"] == answer
 
 
+def test_decisions_are_scored_beside_each_other(kfr, runs):
+    own, names = runs / "own", ("argmax", "minimum_risk", "back_off,risk=0.2")
+    asked = [x for name in names for x in ("--decision", name)]
+    found = printed(kfr("evaluate", own, *asked, "--json"))
+    assert tuple(found) == names
+    plain = printed(kfr("evaluate", own, "--json"))["metrics"]
+    for ours, theirs in (("accuracy", "accuracy"), ("hier_dist", "hier_dist@1")):
+        assert found["argmax"][ours] == pytest.approx(plain[theirs])
+    severity = found["argmax"]["mistake_severity"]
+    assert severity == pytest.approx(plain["mistake_severity"])
+    stored = printed(kfr("calibrate", own, "--risk", 0.2, "--json"))
+    assert found["back_off,risk=0.2"] == stored["test"]
+    table = kfr("evaluate", own, *asked).out
+    assert "minimum_risk" in table
+    assert "mistake severity" in table
+    wrong = kfr("evaluate", runs / "other", "--decision", "back_off")
+    assert wrong.code == UsageError.exit_code
+
+
 def test_glosses_and_other_decisions(kfr, runs):
     Image.new("RGB", (40, 30), "red").save("a.png")
     asked = ["predict", runs / "own", "a.png", "--json", "--decision"]
