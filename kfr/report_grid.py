@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from kfr.audit import title
 from kfr.errors import DataError
 from kfr.figures import new_figure
+from kfr.knowledge import Knowledge
 from kfr.report_run import Reported
 
 if TYPE_CHECKING:
@@ -56,12 +56,15 @@ def _draw_row(panels: Any, run: Reported, *, plain: bool) -> None:
         if not plain:
             panels[i].imshow(run.looked.maps[i], cmap="jet", alpha=0.45, vmin=0, vmax=1)
         colour = "black" if plain else "tab:green" if truth == answer else "tab:red"
-        name = short(title(run.knowledge, truth if plain else answer))
+        name = _called(run.knowledge, truth if plain else answer)
         panels[i].set_title(name, fontsize=8, color=colour)
 
 
-def short(text: str) -> str:
-    """Return text that fits over a small picture, and is no formula."""
+def _called(knowledge: Knowledge, k: int) -> str:
+    """Return what to call class k over a small picture; it is no formula."""
+    label = knowledge.labels[k]
+    own = knowledge.hierarchy.name(int(knowledge.at[k]))
+    text = own if label == knowledge.nodes[k] else label
     text = text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"
     return text.replace("$", r"\$")
 

@@ -114,9 +114,7 @@ def test_the_halves_of_the_sample_have_no_image_in_common(root):
 
 
 def test_weights_are_needed_and_classes_of_imagenet(root, pets):
-    with pytest.raises(
-        UsageError, match="^head = pretrained needs weights"
-    ):
+    with pytest.raises(UsageError, match="^head = pretrained needs weights"):
         config(root, weights=None)
     from kfr import build_knowledge
 
