@@ -1,8 +1,12 @@
-"""Time `ahp` against the loop over all ranks: `python bench/metrics.py`.
+"""Time metrics and intervals against obvious programs: `python bench/metrics.py`.
 
-10,000 images of 100 classes, each the query once. The loop is the obvious program: for
-each query it sorts, then adds up rank by rank in Python. It is timed on a sample of the
-queries, and that time multiplied; the same queries' values are compared.
+`ahp` against the loop over all ranks: 10,000 images of 100 classes, each the query
+once. The loop sorts for each query, then adds up rank by rank in Python. It is timed on
+a sample of the queries, and that time multiplied; the values are compared.
+
+The interval of a metric that is no mean over images, of 10,000 images of 1,000 classes,
+against computing the metric again for each resample: timed on a few resamples, and that
+time multiplied; the same resamples' values are compared.
 """
 
 import resource
@@ -14,6 +18,7 @@ import torch
 from timing import Row, show
 
 from kfr.cache import known
+from kfr.intervals import intervals
 from kfr.knowledge import Knowledge
 from kfr.mapping import LabelMapping
 from kfr.metrics import Mean, Predictions
@@ -22,6 +27,14 @@ from kfr.plugins import make
 from kfr.sources import Source
 
 IMAGES, CLASSES, WIDTH, SAMPLE = 10_000, 100, 100, 50
+RESAMPLES, FEW = 200, 3
+AGAIN = {
+    "balanced_accuracy": ">= 10",
+    "ece": ">= 10",
+    "hierarchical_f": ">= 10",
+    "latent_alignment,kind=cpcc": "",
+    "latent_alignment": ">= 5",
+}
 
 
 def main() -> None:
@@ -35,6 +48,8 @@ def main() -> None:
     p = Predictions(embedding, torch.zeros(IMAGES, CLASSES), target)
     rows = [_row(p, knowledge, None, ">= 20"), _row(p, knowledge, 250, ">= 40")]
     show(f"{IMAGES} queries x {IMAGES} images; the loop from {SAMPLE} queries", rows)
+    many = _intervals()
+    show(f"{RESAMPLES} resamples of {IMAGES} images of 1000 classes", many)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of the process: {peak:.2f} GiB")
 
@@ -52,6 +67,31 @@ def _row(p: Predictions, knowledge: Knowledge, clip: int | None, goal: str) -> R
     slow = [loop(p, similar, query, clip) for query in queries]
     peer = (time.perf_counter() - start) * IMAGES / len(queries)
     assert np.allclose(slow, values[list(queries)].numpy(), atol=1e-6)
+    return Row(name, peer, ours, goal)
+
+
+def _intervals() -> list[Row]:
+    labels = LabelMapping.bundled("imagenet1k").labels
+    knowledge = known(Source.parse("wordnet"), "imagenet1k", labels)
+    draw = torch.Generator().manual_seed(0)
+    target = torch.randint(len(labels), (IMAGES,), generator=draw)
+    logits = torch.randn(IMAGES, len(labels), generator=draw)
+    logits[torch.arange(IMAGES), target] += 3
+    p = Predictions(torch.randn(IMAGES, WIDTH, generator=draw), logits, target)
+    return [_resampled(p, knowledge, name, goal) for name, goal in AGAIN.items()]
+
+
+def _resampled(p: Predictions, knowledge: Knowledge, name: str, goal: str) -> Row:
+    metric = make("metric", name, knowledge)
+    again = {name: metric.__call__}  # a function of which nothing else is known
+    start = time.perf_counter()
+    intervals({name: metric}, p, resamples=RESAMPLES)
+    ours = time.perf_counter() - start
+    start = time.perf_counter()
+    found = intervals(again, p, resamples=FEW)
+    peer = (time.perf_counter() - start) * RESAMPLES / FEW
+    few = intervals({name: metric}, p, resamples=FEW)
+    assert np.allclose(found[name].low, few[name].low, atol=1e-9)
     return Row(name, peer, ours, goal)
 
 

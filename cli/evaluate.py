@@ -26,6 +26,10 @@ def evaluate(
     interval: Annotated[
         bool, typer.Option("--interval", help="Add 95 % bootstrap intervals.")
     ] = False,
+    decision: Annotated[
+        list[str] | None,
+        typer.Option(help="Score answers: minimum_risk; back_off,risk=0.05; ..."),
+    ] = None,
     data_root: options.DataRoot = None,
     device: options.Device = None,
     json: options.Json = False,
@@ -40,10 +44,14 @@ def evaluate(
 
     Several metrics: --metrics "accuracy hier_dist,k=5", or the option again. `all` is
     every one but knn and linear_probe, which need the training part, too. The report
-    is written if nothing but the run is named.
+    is written if nothing but the run is named. With --decision, what is scored is the
+    answers that decisions give instead.
     """
     if queries:
         retrieval.evaluate_retrieval(ctx.params)
+        return
+    if decision:
+        _try(run, decision, device or "auto", data_root, json)
         return
     from kfr.plugins import Plugin
     from kfr.scoring import evaluate_under, write_report
@@ -67,6 +75,24 @@ def evaluate(
     else:
         show_report(own, run)
         _show_rest(own)
+
+
+def _try(
+    run: Path, decisions: list[str], device: str, data_root: Path | None, json: bool
+) -> None:
+    from kfr.calibration import tried
+
+    found = tried(run, decisions, device=device, data_root=data_root)
+    outcomes = {name: outcome.model_dump() for name, outcome in found.items()}
+    if json:
+        show_json(outcomes)
+        return
+    names = next(iter(outcomes.values()))
+    rows = [
+        (name.replace("_", " "), *(f"{x[name]:.4g}" for x in outcomes.values()))
+        for name in names
+    ]
+    show_table(("", *outcomes), rows, f"{run}: answers for the test part")
 
 
 def _compare(reports: dict[str, Any]) -> None:

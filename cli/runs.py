@@ -26,10 +26,12 @@ def train(
         ),
     ] = None,
     head: Annotated[str | None, typer.Option(help="linear, mlp, semantic.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="0: do not train. [default: 10]")
+    ] = None,
     attributes: Annotated[
         str | None, typer.Option(help="Columns to learn, too: colour,season; or all.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="[default: 10]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="[default: 128]")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     optimizer: Annotated[

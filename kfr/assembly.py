@@ -15,7 +15,8 @@ from kfr.data.batches import Batches, measure
 from kfr.data.images import MARGIN
 from kfr.errors import DataError, MissingError, UsageError
 from kfr.knowledge import Knowledge, with_attributes
-from kfr.models.weights import load_weights
+from kfr.models.heads import Pretrained
+from kfr.models.weights import imagenet_classifier, load_weights
 from kfr.parallel.norm import synchronised
 from kfr.stepping import Stepper, Total, averaged
 from kfr.subject import classes_of, knowledge_for, taught
@@ -132,6 +133,8 @@ def model_for(
     _check_attributes(model.head, config.head, knowledge)
     if config.weights:
         load_weights(model.backbone, config.weights)
+        if isinstance(model.head, Pretrained):
+            model.head.take(*imagenet_classifier(config.weights, model.backbone))
     synchronised(model)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)

@@ -128,6 +128,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "levels": "kfr.models.heads_tree:levels",
         "linear": "kfr.models.heads:linear",
         "mlp": "kfr.models.heads:mlp",
+        "pretrained": "kfr.models.heads:pretrained",
         "prototypes": "kfr.models.heads_tree:prototypes",
         "semantic": "kfr.models.heads:semantic",
     },

@@ -1,6 +1,7 @@
 """Calibrate on held-out images how far a run must climb to be right often enough."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from kfr import plugins
 from kfr.assembly import Parts, autocast_for
 from kfr.config import RunConfig
+from kfr.data import ImageFiles
 from kfr.data.batches import Batches
 from kfr.decisions import Answers, Decision, covered
 from kfr.decisions.climbing import Climb, information_kept
@@ -18,7 +20,7 @@ from kfr.evaluation import predict
 from kfr.files import read_text, write_whole
 from kfr.knowledge import Knowledge
 from kfr.logs import history
-from kfr.metrics import Predictions
+from kfr.metrics import Predictions, distance_of
 from kfr.plugins import Plugin
 from kfr.scoring import opened
 
@@ -39,6 +41,8 @@ class Outcome(BaseModel):
     risk_where_covered: float  # share of wrong answers among those
     information: float  # mean information kept, 0 nothing, 1 always a class
     accuracy: float  # share of images answered with the right class
+    mistake_severity: float  # mean distance of wrong classes from the truth
+    hier_dist: float  # mean distance of all classes answered
 
 
 class Calibration(BaseModel):
@@ -63,13 +67,18 @@ def outcome(knowledge: Knowledge, answers: Answers, target: torch.Tensor) -> Out
     roots = torch.isin(node, torch.from_numpy(knowledge.hierarchy.roots))
     wrong = ~covered(knowledge)[node, truth] & ~roots
     says = (kept > 0) & ~roots
+    label = answers.label.cpu()
+    named = label >= 0
+    far = distance_of(knowledge, label[named, None], truth[named])[:, 0]
     return Outcome(
         images=len(truth),
         risk=_mean(wrong),
         coverage=_mean(says),
         risk_where_covered=_mean(wrong[says]),
         information=_mean(kept),
-        accuracy=_mean(answers.label.cpu() == truth),
+        accuracy=_mean(label == truth),
+        mistake_severity=_mean(far[label[named] != truth[named]]),
+        hier_dist=_mean(far),
     )
 
 
@@ -119,18 +128,57 @@ def calibrated(
     )
 
 
+def tried(
+    run: Path,
+    decisions: Sequence[str],
+    *,
+    device: str = "auto",
+    data_root: Path | None = None,
+) -> dict[str, Outcome]:
+    """Return what decisions do on the test part, by their names.
+
+    `back_off` has the threshold that is stored, or else that of the held-out part.
+
+    Raises:
+        UsageError: it needs a held-out part, and there is none.
+    """
+    config, parts = opened(run, device=device, data_root=data_root)
+    test = _predicted(parts, config, parts.test)
+    found = {}
+    for text in decisions:
+        decide = decision_of(run, text, parts.knowledge, data_root)
+        found[text] = outcome(parts.knowledge, decide(test), test.target)
+    return found
+
+
 def held_out(parts: Parts, config: RunConfig) -> Predictions:
     """Return what a run predicts on the images that it was not trained on.
 
+    Of a run without an epoch these are the training part.
+
     Raises:
-        UsageError: it was trained on all.
+        UsageError: it was trained on all, or they are test images, too.
     """
+    if not (config.validation or config.phases):
+        _refuse_same(parts)
+        return _predicted(parts, config, parts.train)
     if not config.validation:
         raise UsageError(
             "the run has no held-out part: it has learnt from all training images, "
             "and the test part is not to choose by; train with --validation 0.1"
         )
     return _predicted(parts, config, parts.checked)
+
+
+def _refuse_same(parts: Parts) -> None:
+    train, test = parts.train.dataset, parts.test.dataset
+    if not (isinstance(train, ImageFiles) and isinstance(test, ImageFiles)):
+        return
+    if not set(train.paths).isdisjoint(test.paths):
+        raise UsageError(
+            "the test part has images of the training part, and is not to choose by; "
+            "set some apart: imagenet-sample,held_out=0.5"
+        )
 
 
 def decision_of(

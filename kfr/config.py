@@ -94,7 +94,7 @@ class RunConfig(BaseModel):
     objective: Plugins = (Plugin(name="cross_entropy"),)
     phase: tuple[Phase, ...] = ()
 
-    epochs: PositiveInt = 10
+    epochs: NonNegativeInt = 10  # 0: what the weights are, without training
     batch_size: PositiveInt = 128
     accumulate: PositiveInt = 1
     optimizer: Plugin = Plugin(name="adamw")
@@ -154,6 +154,12 @@ class RunConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _pretrained_needs_weights(self) -> Self:
+        if self.head.name == "pretrained" and not self.weights:
+            raise ValueError("head = pretrained needs weights: --weights")
+        return self
+
+    @model_validator(mode="after")
     def _no_average_of_parts(self) -> Self:
         if self.parallel == "fsdp" and (self.ema or self.autocast == "fp16"):
             raise ValueError("parallel = fsdp goes neither with ema nor with fp16")
@@ -161,8 +167,9 @@ class RunConfig(BaseModel):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The phases with everything filled in; one, where none is given."""
-        given = self.phase or (Phase(epochs=self.epochs),)
+        """The phases with everything filled in: one, or none, where none is given."""
+        one = (Phase(epochs=self.epochs),) if self.epochs else ()
+        given = self.phase or one
         return tuple(
             Phase(
                 epochs=p.epochs,

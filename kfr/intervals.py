@@ -1,16 +1,19 @@
 """How far a metric would move on other images: bootstrap confidence intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
-from kfr.metrics import Mean, Metric, Predictions
+from kfr.metrics import Mean, Metric, Predictions, Weighted, Worth, mean_of
+
+Floats = NDArray[np.float64]
 
 _CELLS = 1 << 22
-_FEW = 200  # resamples of a metric that has to be computed again for each
+_FEW = 200  # resamples where each takes long
 
 
 class Interval(BaseModel):
@@ -34,50 +37,61 @@ def intervals(
     """Return the percentile interval of every metric (Efron 1979).
 
     Images are drawn with replacement, by `seed`, and the same ones for every metric.
-    The values of a `Mean` are computed once; any other metric is computed again for
-    each of at most 200 resamples. In retrieval the queries are drawn, and what they
-    are looked for among stays.
+    What a `Mean` or a `Weighted` needs of each image is found out once; any other
+    metric is computed again for each of at most 200 resamples, and so many are made of
+    one that is heavy. In retrieval the queries are drawn, and what they are looked for
+    among stays.
     """
-    count = len(predictions.target)
-    means = {n: m for n, m in metrics.items() if isinstance(m, Mean)}
-    values = [m.values(predictions).double().cpu().numpy() for m in means.values()]
-    found = dict(zip(means, _means(values, count, resamples, seed), strict=True))
-    for name in metrics.keys() - means.keys():
-        few = min(resamples, _FEW)
-        drawn = (_drawn(count, 1, seed, i)[0] for i in range(few))
-        again = [metrics[name](predictions.take(torch.from_numpy(d))) for d in drawn]
-        found[name] = np.array(again)
+    values = _resampled(metrics, predictions, resamples, seed)
     ends = 50 * (1 - level), 50 * (1 + level)
     return {
         name: Interval(
-            low=float(np.percentile(found[name], ends[0])),
-            high=float(np.percentile(found[name], ends[1])),
-            resamples=len(found[name]),
+            low=float(np.percentile(found, ends[0])),
+            high=float(np.percentile(found, ends[1])),
+            resamples=len(found),
         )
-        for name in metrics
+        for name, found in ((n, values[n]) for n in metrics)
     }
 
 
-def _means(
-    values: list[NDArray[np.float64]], count: int, resamples: int, seed: int
-) -> NDArray[np.float64]:
-    """Return the mean of each of `values` `[M, N]` in each resample, `[M, R]`."""
-    table = np.array(values).reshape(len(values), count).T
-    counted = ~np.isnan(table)
-    table = np.where(counted, table, 0.0)
-    step = max(1, _CELLS // max(1, count))
-    parts = [np.zeros((0, len(values)))]
-    for block, start in enumerate(range(0, resamples, step)):
-        drawn = _drawn(count, min(step, resamples - start), seed, block)
-        rows = np.arange(len(drawn))[:, None] * count
-        times = np.bincount((drawn + rows).ravel(), minlength=drawn.size)
-        times = times.reshape(drawn.shape).astype(np.float64)
-        sizes = times @ counted
-        parts.append(times @ table / np.maximum(sizes, 1))
-    found: NDArray[np.float64] = np.concatenate(parts).T
+def _resampled(
+    metrics: Mapping[str, Metric], p: Predictions, resamples: int, seed: int
+) -> dict[str, Floats]:
+    """Return every metric of every resample."""
+    few, count = min(resamples, _FEW), len(p.target)
+    worth = {n: x for n, m in metrics.items() if (x := _worth(m, p))}
+    parts: dict[str, list[Floats]] = {name: [] for name in worth}
+    done = 0
+    for times in _times(count, resamples, seed):
+        for name, each in worth.items():
+            metric = metrics[name]
+            heavy = isinstance(metric, Weighted) and metric.heavy
+            some = times[: max(0, few - done)] if heavy else times
+            parts[name].append(each(some.to(p.target.device)).cpu().numpy())
+        done += len(times)
+    found = {name: np.concatenate(values) for name, values in parts.items()}
+    for name in metrics.keys() - worth.keys():
+        drawn = (torch.from_numpy(_drawn(count, seed, i)) for i in range(few))
+        found[name] = np.array([metrics[name](p.take(at)) for at in drawn])
     return found
 
 
-def _drawn(count: int, resamples: int, seed: int, block: int) -> NDArray[np.int64]:
-    generator = np.random.default_rng((seed, block))
-    return generator.integers(0, count, (resamples, count))
+def _worth(metric: Metric, p: Predictions) -> Worth | None:
+    """Return what needs no more than how often each image counts, if there is that."""
+    if isinstance(metric, Mean):
+        return mean_of(metric.values(p))
+    return metric.prepared(p) if isinstance(metric, Weighted) else None
+
+
+def _times(count: int, resamples: int, seed: int) -> Iterator[Tensor]:
+    """Yield how often each resample has each image, `[r, N]`, some at a time."""
+    step = max(1, _CELLS // max(1, count))
+    for start in range(0, resamples, step):
+        some = range(start, min(start + step, resamples))
+        rows = [np.bincount(_drawn(count, seed, i), minlength=count) for i in some]
+        yield torch.from_numpy(np.array(rows)).double()
+
+
+def _drawn(count: int, seed: int, resample: int) -> NDArray[np.int64]:
+    generator = np.random.default_rng((seed, resample))
+    return generator.integers(0, count, count)

@@ -5,14 +5,16 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 
 from kfr.errors import DataError, HierarchyError
 from kfr.figures import new_figure, saved
 from kfr.metrics import ready
+from kfr.metrics.hierarchical import Similarity
 from kfr.plugins import Plugin
+from kfr.report_grid import draw_maps
 from kfr.report_run import (
     MOST,
     Reported,
@@ -102,6 +104,8 @@ def _drawn(
 
 
 def _curves(runs: Sequence[Reported]) -> tuple["Figure", str]:
+    if not any(run.records for run in runs):
+        raise DataError("no epoch has been trained")
     figure = new_figure(10, 4)
     loss, accuracy = figure.subplots(1, 2)
     for run in runs:
@@ -136,15 +140,17 @@ def _line(axes: Any, run: Reported, key: str, style: str, **how: Any) -> Any:
 
 
 def _precision(runs: Sequence[Reported]) -> tuple["Figure", str]:
-    figure, axes = _single()
-    for run in runs:
-        found = precision_at(run)
-        axes.plot([*found], [*found.values()], "o-", ms=4, label=_plain(run.name))
-    axes.set(xlabel="k", ylabel="HP@k", xscale="log")
-    _legend(axes)
+    figure = new_figure(10, 4)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, similarity in zip(panels, get_args(Similarity), strict=True):
+        for run in runs:
+            found = precision_at(run, similarity)
+            axes.plot([*found], [*found.values()], "o-", ms=4, label=_plain(run.name))
+        axes.set(xlabel="k", ylabel="HP@k", xscale="log", title=f"1 - {similarity}")
+        _legend(axes)
     return figure, (
         "Every image asks for images like it: similarity of the first k over the most "
-        f"there can be. {_of_images(runs)}"
+        f"there can be, by two measures of similarity. {_of_images(runs)}"
     )
 
 
@@ -277,4 +283,5 @@ _FIGURES: dict[str, tuple[str, Draw]] = {
     "projection": ("The embedding", _projection),
     "reliability": ("Calibration", _reliability),
     "depth": ("Answers that back off", _depth),
+    "maps": ("Where the runs look", draw_maps),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from kfr.audit import title
 from kfr.data import ImageTensor
 from kfr.data.images import read_square
 from kfr.files import write_whole
@@ -14,6 +15,7 @@ from kfr.listing import differing
 from kfr.page import Section, address, cell, chart, page, table
 from kfr.report_figures import Drawn, drawings, svg, write_pictures
 from kfr.report_run import Confusion, Reported, worst_confusions
+from kfr.scoring import last_epochs
 
 _SIDE = 96  # pixels of an example image
 _APART = 1e-3  # from which on a stored metric is not the one found now
@@ -33,8 +35,8 @@ def write_report_page(
         DataError: a file cannot be written, or an image read.
     """
     drawn = drawings(runs)
-    title = "kfr report: " + ", ".join(run.name for run in runs)
-    write_whole(path, page(title, _sections(runs, drawn)))
+    heading = "kfr report: " + ", ".join(run.name for run in runs)
+    write_whole(path, page(heading, _sections(runs, drawn)))
     return [path, *(write_pictures(drawn, pictures) if pictures else [])]
 
 
@@ -59,6 +61,7 @@ def _facts(runs: Sequence[Reported]) -> str:
         ("state", [run.listed.state for run in runs]),
         ("epochs", [f"{run.listed.epochs}/{run.listed.planned}" for run in runs]),
         ("seconds", [f"{run.listed.seconds:.0f}" for run in runs]),
+        ("accuracy, mean of the last five epochs", [_last(run) for run in runs]),
         ("knowledge", [run.knowledge.fingerprint[:12] for run in runs]),
     ]
     known = {name for name, _ in shown}
@@ -66,6 +69,11 @@ def _facts(runs: Sequence[Reported]) -> str:
     shown += [(name, row) for name, row in found.items() if name not in known]
     rows = [[cell(name), *map(cell, row)] for name, row in shown]
     return table(["", *(run.name for run in runs)], rows, "facts and settings")
+
+
+def _last(run: Reported) -> str:
+    found = last_epochs(run.records)
+    return "-" if found is None else f"{found:.4f}"
 
 
 def _setting(run: Reported, name: str) -> str:
@@ -113,11 +121,11 @@ def _confusions(run: Reported) -> str:
     found = worst_confusions(run)
     if not found:
         return f"<h3>{escape(run.name)}</h3><p>No mistake.</p>"
-    labels = run.knowledge.labels
+    names = [title(run.knowledge, k) for k in range(len(run.knowledge.labels))]
     rows = [
         [
-            f"<td>{_example(run, c.first)}</td>{cell(labels[c.truth])}",
-            f"{cell(labels[c.answer])}<td>{_example(run, c.other)}</td>",
+            f"<td>{_example(run, c.first)}</td>{cell(names[c.truth])}",
+            f"{cell(names[c.answer])}<td>{_example(run, c.other)}</td>",
             *(f'<td class="n">{text}</td>' for text in _weights(c)),
         ]
         for c in found

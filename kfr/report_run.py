@@ -20,8 +20,6 @@ from kfr.knowledge import Knowledge
 from kfr.listing import Listed, read_run
 from kfr.logs import Record, history
 from kfr.metrics import (
-    Mean,
-    Metric,
     Predictions,
     distance_of,
     guess,
@@ -30,7 +28,9 @@ from kfr.metrics import (
     standard,
 )
 from kfr.metrics.confidence import binned
+from kfr.metrics.hierarchical import Similarity
 from kfr.plugins import Plugin
+from kfr.report_maps import Looked, looked
 from kfr.rules import part
 from kfr.scoring import opened
 from kfr.similarity import lca_height
@@ -38,7 +38,6 @@ from kfr.weights import linear
 
 MOST = 5000  # images that retrieval and backing off are measured on
 _CLASSES = 1000  # whose distances to one another are drawn
-_CELLS = 1 << 20  # logits up to which a metric is computed 200 times for its interval
 _RANKS = (1, 2, 5, 10, 20, 50, 100, 200)
 _GROUPS = 10  # superclasses that colours can still tell apart
 Floats = NDArray[np.float64]
@@ -56,6 +55,7 @@ class Reported:
     metrics: dict[str, float]  # report.json's, where there is one
     intervals: dict[str, Interval]
     now: dict[str, float]  # the same metrics, computed again
+    looked: Looked | None = None  # where it looks in some of the images
 
     @property
     def name(self) -> str:
@@ -99,6 +99,7 @@ def reported(
     made = ready(parts.knowledge, standard(len(parts.knowledge.labels)))
     now = {name: metric(seen) for name, metric in made.items()}
     stored = listed.metrics if (run / "report.json").exists() else now
+    maps = looked(parts, guess(seen))
     return Reported(
         listed,
         history(run),
@@ -106,15 +107,10 @@ def reported(
         parts.test.dataset,
         seen,
         stored,
-        intervals(_resampled(made, seen), seen),
+        intervals(made, seen),
         now,
+        maps,
     )
-
-
-def _resampled(made: dict[str, Metric], seen: Predictions) -> dict[str, Metric]:
-    """Return the metrics whose interval does not take minutes."""
-    small = seen.logits.numel() <= _CELLS
-    return {n: m for n, m in made.items() if small or isinstance(m, Mean)}
 
 
 def drawn(count: int, most: int) -> Tensor:
@@ -123,12 +119,14 @@ def drawn(count: int, most: int) -> Tensor:
     return order[:most].sort().values
 
 
-def precision_at(run: Reported) -> dict[int, float]:
+def precision_at(
+    run: Reported, similarity: Similarity = "lca_height"
+) -> dict[int, float]:
     """Return HP@k of the run's sample, k -> value, as the metric `hp` has it."""
     p = run.sample
     ranks = [k for k in _RANKS if k < len(p.target)]
-    chosen = named([Plugin(name="hp", options={"k": k}) for k in ranks])
-    made = ready(run.knowledge, chosen)
+    names = [f"hp,k={k},similarity={similarity}" for k in ranks]
+    made = ready(run.knowledge, named([Plugin.parse(name) for name in names]))
     return {k: m(p) for k, m in zip(ranks, made.values(), strict=True)}
 
 
@@ -212,16 +210,55 @@ def projected(run: Reported, most: int = 1000) -> tuple[Tensor, Tensor, Tensor, 
 def superclasses(knowledge: Knowledge) -> tuple[NDArray[np.int64], list[str]]:
     """Return the superclass of each class `[C]`, and the names of superclasses.
 
-    Those of the deepest level, on the shortest ways down, that has at most ten, and
-    half as many as there are classes.
+    From the root down the largest is divided again and again, on the shortest ways,
+    while there are at most ten, and half as many as there are classes. Those of less
+    than a 25th of the classes, or of one, are `other`, in which no more than a seventh
+    of the classes may be.
     """
     ways = ways_down(knowledge.hierarchy, knowledge.at)
-    most = max(1, min(_GROUPS, len(ways) // 2))
-    depths = [d for d in range(ways.shape[1]) if len(np.unique(ways[:, d])) <= most]
-    if not depths:
-        return np.zeros(len(ways), np.int64), ["all classes"]
-    nodes, group = np.unique(ways[:, depths[-1]], return_inverse=True)
-    return group, [knowledge.hierarchy.name(n) for n in nodes.tolist()]
+    level, last = np.zeros(len(ways), np.int64), ways.shape[1] - 1
+    done: set[int] = set()
+    while True:
+        node = _nodes_at(ways, level)
+        nodes, sizes = np.unique(node, return_counts=True)
+        order = nodes[np.argsort(-sizes, kind="stable")]
+        divided = next((n for n in order.tolist() if n not in done), None)
+        if divided is None:
+            return _named(knowledge, node)
+        lower = np.minimum(level + (node == divided), last)
+        if (lower == level).all() or not _legible(_nodes_at(ways, lower)):
+            done.add(divided)
+        else:
+            level = lower
+
+
+def _nodes_at(ways: NDArray[np.int64], level: NDArray[np.int64]) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = ways[np.arange(len(ways)), level]
+    return found
+
+
+def _large(node: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the nodes of enough classes to have a colour of their own."""
+    nodes, sizes = np.unique(node, return_counts=True)
+    found: NDArray[np.int64] = nodes[sizes >= max(2, len(node) / 25)]
+    return found
+
+
+def _legible(node: NDArray[np.int64]) -> bool:
+    large = _large(node)
+    others = int((~np.isin(node, large)).sum())
+    count = len(large) + (others > 0)
+    return count <= min(_GROUPS, len(node) // 2) and others <= len(node) / 7
+
+
+def _named(
+    knowledge: Knowledge, node: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[str]]:
+    large = _large(node)
+    group = np.searchsorted(large, node).clip(max=len(large))
+    group[~np.isin(node, large)] = len(large)
+    names = [knowledge.hierarchy.name(n) for n in large.tolist()]
+    return group, [*names, *["other"] * bool((group == len(large)).any())]
 
 
 def reliability(run: Reported, bins: int = 15) -> tuple[Floats, Floats]:

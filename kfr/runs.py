@@ -154,6 +154,8 @@ class _Run:
                     yield self._ended(event, records, log)
                 if pauses.asked():
                     self._stop(event, asked)
+        if not self.plan:
+            saver.save(place)
         self._finish(records)
 
     def _ended(self, epoch: Epoch, records: list[Record], log: Logger) -> Record:
@@ -202,7 +204,7 @@ class _Run:
 
     def _finish(self, records: list[Record]) -> None:
         model = used(self.saver.modules)
-        if self.config.validation:
+        if self.config.validation and records:
             parallel.barrier()  # until the first process has written the best
             checkpoints.load(self.out / BEST, {"model": model})
         report = score(self.parts, self.config, records, model=model)

@@ -80,12 +80,12 @@ class _Scored:
             epochs=len(self.records),
             seconds=round(sum(r["seconds"] for r in self.records), 3),
             kfr=kfr.__version__,
-            last_epochs=_last_epochs(self.records),
+            last_epochs=last_epochs(self.records),
             intervals=intervals(made, self.test) if interval else {},
         )
 
 
-def _last_epochs(records: list[Record], count: int = 5) -> float | None:
+def last_epochs(records: list[Record], count: int = 5) -> float | None:
     """Return the mean accuracy after each of the last epochs, on what was scored."""
     names = ("validation/accuracy", "test/accuracy")
     found = [r[name] for r in records[-count:] for name in names if name in r]

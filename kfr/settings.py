@@ -125,6 +125,8 @@ def _problems(values: Values) -> list[str]:
     except ValidationError as error:
         return [
             f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}"
+            if e["loc"]
+            else e["msg"].removeprefix("Value error, ")
             for e in error.errors()
             if e["type"] != "missing" or len(e["loc"]) > 1
         ]

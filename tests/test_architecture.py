@@ -17,13 +17,14 @@ LAYERS = """
 __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_outlines
 data.shapes_pixels errors formats models.averaged models.cvt models.small
 objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets page
-retrieval retrieval.scores schedules
+ranking retrieval retrieval.scores schedules
 contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
-models.plain models.residual parallel plugins retrieval.lists serving signals spans
+models.plain models.residual parallel plugins retrieval.exact retrieval.lists serving
+signals spans
 checkpoints config data data.augmentation_kfr data.views localization
-localization.sweeps logs optimizers parallel.norm parallel.wrapping serving.door
-serving.page serving.questions strings
+localization.sweeps logs optimizers parallel.norm parallel.wrapping
+retrieval.approximate serving.door serving.page serving.questions strings
 columns data.classes data.constants data.listing data.shapes hierarchy
 localization.scores localization.truth models.efficientnet_lite models.timm_nets
 models.weights retrieval.shards serving.server settings
@@ -51,19 +52,19 @@ objectives.hier objectives.hierarchical objectives.label_embedding objectives.le
 objectives.metric objectives.metric_learning objectives.qtr objectives.semantic probes
 stepping subject suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation injection.scales
-metrics.alignment metrics.retrieval objectives.frames objectives.geometry
-retrieval.conditions sections training
-assembly injection.ablation metrics.probing retrieval.exact retrieval.lessons
-retrieval.queries retrieval.tags saving sweeps
-folders retrieval.approximate retrieval.baselines
+metrics.alignment metrics.probing metrics.retrieval objectives.frames
+objectives.geometry retrieval.conditions sections training
+assembly injection.ablation retrieval.lessons retrieval.queries retrieval.tags saving
+sweeps
+folders report_maps retrieval.baselines
 recognition scoring
 answering calibration deployment features image_values injection.grouping
 localization.runs report_run retrieval.stage retrieval.student runs
 injection.looking injection.zero_shot localization.pictures localization.writing
-report_figures retrieval.embedding retrieval.evaluating
-injection.verdict report_page retrieval.answers retrieval.building retrieval.distilling
-retrieval.trial_gallery serving.site
-injection.report retrieval.gallery serving.answers
+report_grid retrieval.embedding retrieval.evaluating
+injection.verdict report_figures retrieval.answers retrieval.building
+retrieval.distilling retrieval.trial_gallery serving.site
+injection.report report_page retrieval.gallery serving.answers
 serving.searching
 serving.routes
 """

@@ -105,13 +105,15 @@ def test_knowledge_of_other_classes_is_refused(kfr, runs, pets):
 
 def test_intervals_hold_the_metrics(kfr, runs):
     asked = ["--interval", "--metrics", "accuracy ece hier_dist,k=3 mistake_severity"]
+    asked += ["--metrics", "latent_alignment"]
     found = printed(kfr("evaluate", runs / "own", *asked, "--json"))
     assert found["intervals"].keys() == found["metrics"].keys()
     for name in ("accuracy", "hier_dist@3", "mistake_severity"):
         around = found["intervals"][name]
         assert around["resamples"] == 1000
         assert around["low"] < found["metrics"][name] < around["high"]
-    assert found["intervals"]["ece"]["resamples"] == 200
+    assert found["intervals"]["ece"]["resamples"] == 1000
+    assert found["intervals"]["latent_alignment"]["resamples"] == 200
     assert found == printed(kfr("evaluate", runs / "own", *asked, "--json"))
     text = kfr("evaluate", runs / "own", *asked).out
     assert "(1000 resamples)" in text
@@ -156,6 +158,25 @@ def test_calibrate_stores_what_predict_uses(kfr, runs):
     assert "likeliest classes" in shown
     now = kfr("predict", own, "a.png", "--decision", found["decision"], "--json")
     assert printed(now)["a.png"] == answer
+
+
+def test_decisions_are_scored_beside_each_other(kfr, runs):
+    own, names = runs / "own", ("argmax", "minimum_risk", "back_off,risk=0.2")
+    asked = [x for name in names for x in ("--decision", name)]
+    found = printed(kfr("evaluate", own, *asked, "--json"))
+    assert tuple(found) == names
+    plain = printed(kfr("evaluate", own, "--json"))["metrics"]
+    for ours, theirs in (("accuracy", "accuracy"), ("hier_dist", "hier_dist@1")):
+        assert found["argmax"][ours] == pytest.approx(plain[theirs])
+    severity = found["argmax"]["mistake_severity"]
+    assert severity == pytest.approx(plain["mistake_severity"])
+    stored = printed(kfr("calibrate", own, "--risk", 0.2, "--json"))
+    assert found["back_off,risk=0.2"] == stored["test"]
+    table = kfr("evaluate", own, *asked).out
+    assert "minimum_risk" in table
+    assert "mistake severity" in table
+    wrong = kfr("evaluate", runs / "other", "--decision", "back_off")
+    assert wrong.code == UsageError.exit_code
 
 
 def test_glosses_and_other_decisions(kfr, runs):

@@ -203,6 +203,8 @@ def test_the_outcome_by_hand(knowledge):
     found = outcome(knowledge, answers, torch.tensor([0, 2, 3, 4, 1]))
     assert (found.images, found.risk, found.coverage) == (5, 2 / 5, 4 / 5)
     assert (found.risk_where_covered, found.accuracy) == (1 / 2, 1 / 5)
+    # of classes named, oak is right and cat is 2 from dog
+    assert (found.mistake_severity, found.hier_dist) == (2, 1)
     pair = 1 - math.log(2) / math.log(5)
     assert found.information == pytest.approx((1 + pair + 1 + pair + 0) / 5)
 

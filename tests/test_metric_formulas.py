@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 from garden import LABELS, PARENT, STEPS, predictions, without_ties
-from metrics_slowly import ORDER, SLOW, knn_slowly
+from metrics_slowly import ORDER, SLOW, knn_slowly, probe_slowly
+from test_metrics import SLOW as PLAIN
 
 from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr.errors import DataError, UsageError
@@ -20,7 +21,7 @@ from kfr.metrics import (
     probing,
     retrieval,
 )
-from kfr.plugins import Plugin, make
+from kfr.plugins import BUILTIN, Plugin, make
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,38 @@ def test_neighbours_vote(k, knowledge):
     p, train = predictions(33, 1), predictions(41, 2)
     found = compute(p, knowledge, named([Plugin.parse(f"knn,k={k}")]), lambda: train)
     assert found == {f"knn@{k}": pytest.approx(knn_slowly(p, train, k))}
+
+
+@pytest.mark.parametrize("name", BUILTIN["metric"])
+def test_every_metric_has_a_slow_form_to_agree_with(name):
+    """A metric that is added needs one here, in `test_metrics` or `metrics_slowly`."""
+    slow = {Plugin.parse(text).name for text in (*SLOW, *PLAIN)}
+    assert name in slow | {"knn", "linear_probe"}
+
+
+@pytest.mark.parametrize("name", BUILTIN["metric"])
+def test_the_order_of_the_images_matters_to_no_metric(name, knowledge):
+    """Under default options, in either part."""
+    p, train = without_ties(37), without_ties(53, 1)
+    draw = torch.Generator().manual_seed(3)
+    chosen = named([Plugin(name=name)])
+    first = compute(p, knowledge, chosen, lambda: train)
+    parts = [
+        some.take(torch.randperm(len(some.target), generator=draw))
+        for some in (p, train)
+    ]
+    again = compute(parts[0], knowledge, chosen, lambda: parts[1])
+    assert again == pytest.approx(first, abs=1e-6)
+
+
+def test_a_linear_probe_is_logistic_regression(knowledge):
+    p, train = without_ties(31, 4), without_ties(29, 5)
+    train.embedding[:, 0] += train.target  # something to learn
+    p.embedding[:, 0] += p.target
+    chosen = named([Plugin(name="linear_probe")])
+    (found,) = compute(p, knowledge, chosen, lambda: train).values()
+    assert found == pytest.approx(probe_slowly(p, train))
+    assert 0.3 < found < 1
 
 
 @pytest.mark.parametrize("kind", ["logistic", "svm"])

@@ -5,6 +5,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +15,8 @@ import torch
 from browser import browser
 from PIL import Image
 
-from kfr.errors import HierarchyError, MissingError
+from kfr.errors import DataError, HierarchyError, MissingError
+from kfr.report_grid import draw_maps
 from kfr.report_page import write_report_page
 from kfr.report_run import reported
 from kfr.runs import train
@@ -27,6 +30,10 @@ SMALL = {
     "epochs": 2,
     "device": "cpu",
     "workers": 0,
+}
+FIGURES = {
+    *("curves", "precision", "heights", "latent", "projection", "reliability"),
+    *("depth", "maps"),
 }
 NASTY = (
     "</td><script>window.hacked = 1</script><img src=x onerror=hacked=1> $x_$ &amp; 鸟"
@@ -54,7 +61,7 @@ def test_the_page_shows_the_numbers_of_the_report_and_fetches_nothing(
     done = kfr("report", *both, "--out", out, "--png", tmp_path / "png", "--json")
     assert done.code == 0, done.err
     pictures = json.loads(done.out)["png"]
-    assert len(pictures) == len([*(tmp_path / "png").glob("*.png")]) == 7
+    assert len(pictures) == len([*(tmp_path / "png").glob("*.png")]) == 8
     stored = [json.loads((run / "report.json").read_text()) for run in both]
     with browser(tmp_path / "profile") as page:
         page.open(out.as_uri())
@@ -71,7 +78,7 @@ def test_the_page_shows_the_numbers_of_the_report_and_fetches_nothing(
         assert "qtr" in text_of(page, "runs")  # the setting that differs
         broken = "[...document.images].filter(i => !i.naturalWidth).length"
         assert page.run(broken) == 0
-        assert page.run("document.querySelectorAll('img.chart').length") == 7
+        assert page.run("document.querySelectorAll('img.chart').length") == 8
         assert page.run("document.querySelectorAll('td img').length") > 10
         assert page.run("[...document.images].every(i => i.alt)")
         links = "[...document.querySelectorAll('nav a')]"
@@ -84,6 +91,52 @@ def test_the_page_shows_the_numbers_of_the_report_and_fetches_nothing(
             features = [{"name": "prefers-color-scheme", "value": mode}]
             page.call("Emulation.setEmulatedMedia", features=features)
             assert contrast(page) > 7
+
+
+def test_the_report_of_a_cifar100_run(data, tmp_path, kfr):
+    made = [sys.executable, str(data / "prepare.py"), str(tmp_path / "data")]
+    made += ["--train", "5", "--test", "3"]
+    subprocess.run(made, check=True, capture_output=True)
+    chosen = {**SMALL, "dataset": "cifar100", "data_root": str(tmp_path / "data")}
+    list(train(run_config(chosen), tmp_path / "cifar"))
+    out, pictures = tmp_path / "report.html", tmp_path / "png"
+    done = kfr("report", tmp_path / "cifar", "--out", out, "--png", pictures)
+    assert done.code == 0, done.err
+    assert {path.stem for path in pictures.glob("*.png")} == FIGURES
+    with browser(tmp_path / "profile") as page:
+        page.open(out.as_uri())
+        assert page.run("[...document.images].filter(i => !i.naturalWidth).length") == 0
+        for name in FIGURES:
+            assert page.run(f"document.querySelectorAll('#{name} img').length") == 1
+        assert "mean of the last five epochs" in text_of(page, "runs")
+        assert "300" in text_of(page, "runs")  # test images
+        numbers = page.run("document.querySelectorAll('[data-metric]').length")
+        assert numbers == 7
+        rows = page.run("document.querySelectorAll('#confusions tbody tr').length")
+        assert rows == 10
+        assert page.run("document.querySelectorAll('#confusions td img').length") == 20
+        fetched = [x for x in page.requests if not x.startswith("data:")]
+        assert fetched == [out.as_uri()]
+        assert page.errors == []
+        page.picture(tmp_path / "page.png")
+    with Image.open(tmp_path / "page.png") as shot:
+        assert shot.height > 3000
+        assert len(shot.convert("RGB").getcolors(1 << 24)) > 1000
+
+
+def test_maps_of_other_images_have_a_row_of_their_own(runs, tmp_path):
+    both = [reported(runs / name, device="cpu") for name in ("plain", "_two terms")]
+    figure, said = draw_maps(both)
+    assert len(figure.axes) == 3 * 8  # the images, and two runs
+    assert "plain; then" in said
+    looked = both[1].looked
+    assert looked.maps.min() == 0
+    assert looked.maps.max() == 1
+    other = replace(both[1], looked=looked._replace(pixels=1 - looked.pixels))
+    assert len(draw_maps([both[0], other])[0].axes) == 4 * 8
+    none = replace(both[0], looked=looked._replace(why="no map"))
+    with pytest.raises(DataError, match="no map"):
+        draw_maps([none])
 
 
 def test_hostile_labels_are_shown_and_not_run(runs, tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kfr import Hierarchy, LabelMapping, build_knowledge, report_run
-from kfr.metrics import Mean, Predictions, ready
+from kfr import Hierarchy, LabelMapping, build_knowledge
+from kfr.metrics import Predictions, ready
 from kfr.plugins import Plugin
 from kfr.report_run import (
     Reported,
@@ -78,6 +78,19 @@ def test_a_projection_of_too_little_is_flat(pets_run):
     assert points.shape == (2, 2)
 
 
+def test_superclasses_divide_the_largest_first():
+    leaves = [("a", "a1"), ("a", "a2"), ("big", "b"), ("big", "c"), ("all", "alone")]
+    leaves += [(top, f"{top}{i}") for top in "bc" for i in range(6)]
+    pairs = [("all", "a"), ("all", "big"), *leaves]
+    nodes = {child: child for _, child in leaves if child not in "bc"}
+    known = build_knowledge(
+        Hierarchy.from_pairs(pairs), LabelMapping(dataset="x", nodes=nodes)
+    )
+    group, names = superclasses(known)
+    found = [names[k] for k in group]
+    assert found == ["a", "a", "other", *"bbbbbb", *"cccccc"]
+
+
 def test_superclasses_are_of_the_deepest_level_with_few():
     leaves = [(top, f"{top}{i}") for top in "abc" for i in range(2)]
     pairs = [("all", top) for top in "abc"] + leaves
@@ -115,6 +128,10 @@ def test_precision_is_that_of_the_metric(pets_run):
     assert list(found) == [1, 2, 5]
     hp = Plugin(name="hp", options={"k": 2})
     assert found[2] == ready(pets_run.knowledge, {"hp": hp})["hp"](pets_run.seen)
+    hp = Plugin(name="hp", options={"k": 2, "similarity": "wu_palmer"})
+    other = precision_at(pets_run, "wu_palmer")
+    assert other[2] == ready(pets_run.knowledge, {"hp": hp})["hp"](pets_run.seen)
+    assert other != found
 
 
 def test_a_sample_is_drawn_once_and_for_all():
@@ -123,10 +140,3 @@ def test_a_sample_is_drawn_once_and_for_all():
     assert some.tolist() == sorted(set(some.tolist()))
     assert len(some) == 10
     assert (some == drawn(1000, 10)).all()
-
-
-def test_large_parts_have_the_intervals_that_take_no_minutes(pets_run, monkeypatch):
-    made = {"accuracy": Mean(None), "balanced_accuracy": len}
-    assert report_run._resampled(made, pets_run.seen) == made
-    monkeypatch.setattr(report_run, "_CELLS", 17)  # of 18
-    assert [*report_run._resampled(made, pets_run.seen)] == ["accuracy"]

@@ -4,7 +4,7 @@ from typing import Literal
 
 from kfr.data import Normalization
 
-Normalize = Literal["own", "ilsvrc", "caffe"]
+Normalize = Literal["own", "ilsvrc", "caffe", "model"]
 
 _FROM_PIXELS = {  # 0 to 255: mean, then deviation (Barz & Denzler 2019, 2020)
     "cifar100": ((129.304, 124.070, 112.434), (68.170, 65.392, 70.418)),
@@ -20,10 +20,13 @@ def constants(dataset: str, wanted: Normalize) -> Normalization | None:
     """Return the constants wanted; None where a set has none published: to be measured.
 
     `own`: those of the set; `ilsvrc`: those that torchvision's weights were trained
-    with; `caffe`: the mean of ILSVRC is subtracted from pixels of 0 to 255, which are
-    not scaled. All are for channels in the order R, G, B, in which kfr always has them:
-    a network that wants B, G, R turns its input round itself.
+    with; `model`: none, so that those of the backbone are taken, if it has any;
+    `caffe`: the mean of ILSVRC is subtracted from pixels of 0 to 255, which are not
+    scaled. All are for channels in the order R, G, B, in which kfr always has them: a
+    network that wants B, G, R turns its input round itself.
     """
+    if wanted == "model":
+        return None
     if wanted == "ilsvrc":
         return _ILSVRC
     pixels = _CAFFE if wanted == "caffe" else _FROM_PIXELS.get(dataset)

@@ -3,6 +3,10 @@
 import os
 import re
 from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field
 
 from kfr.data import ImageFiles
 from kfr.data.constants import Normalize, constants
@@ -59,6 +63,8 @@ def imagenet_sample(
     root: Path | None,
     split: Split,
     *,
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    seed: int = 0,
     size: Size = 224,
     flip: bool = True,
     normalize: Normalize = "own",
@@ -67,10 +73,12 @@ def imagenet_sample(
 ) -> ImageFiles:
     """One image of each class of ImageNet-1k; both parts are the same images.
 
+    Or, with `held_out`, that share of the images, by `seed`, is the test part, and the
+    rest the training part: each has images of other classes.
+
     `labels.tsv` with the columns file and wnid, in the order of the classes, and
     `images/`. A sample to try things on: what is measured on it is no result.
     """
-    del split
     folder = LAYOUTS["imagenet-sample"].find(root)
     note = folder / "labels.tsv"
     lines = list(rows(note, 2, "\t"))
@@ -85,6 +93,12 @@ def imagenet_sample(
         size, flip, constants("imagenet", normalize), on_bad_image, allow_outside
     )
     listing = Listing(labels, names, list(range(len(names))))
+    if held_out:
+        draw = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(names), generator=draw)
+        tested = round(held_out * len(names))
+        chosen = order[:tested] if split == "test" else order[tested:]
+        listing = listing.take(chosen.sort().values.tolist())
     return as_files(listing, folder, "images", wanted, note)
 
 

@@ -19,6 +19,7 @@ from kfr.errors import UsageError
 from kfr.knowledge import Knowledge
 from kfr.models import NOTHING
 from kfr.plugins import BUILTIN, Plugin
+from kfr.ranking import best_first
 
 _BLOCK = 8192  # rows whose distances are looked up at once
 
@@ -45,6 +46,7 @@ class Predictions(NamedTuple):
 
 
 Metric = Callable[[Predictions], float]
+Worth = Callable[[Tensor], Tensor]  # how often each image counts, [R, N] -> values [R]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -63,6 +65,42 @@ class Mean:
         return _mean(values[~values.isnan()])
 
 
+@dataclass(frozen=True)
+class Weighted:
+    """A metric in which an image can count several times, or not at all.
+
+    What is to be found out of each image is found out once; what a resample of them is
+    worth then takes a few sums.
+    """
+
+    prepared: Callable[[Predictions], Worth]
+    heavy: bool = False  # a resample takes so long that fewer must do
+
+    def __call__(self, p: Predictions) -> float:
+        """Return the metric, 0 of nothing."""
+        if not len(p.target):
+            return 0.0
+        once = torch.ones(1, len(p.target), dtype=torch.float64)
+        return float(self.prepared(p)(once.to(p.target.device))[0])
+
+
+def totals(times: Tensor, index: Tensor, count: int) -> Tensor:
+    """Return the sums of `[R, N]` over the images of each group, `[R, count]`."""
+    return times.new_zeros(len(times), count).index_add_(1, index, times)
+
+
+def mean_of(values: Tensor) -> Worth:
+    """Return what gives the mean of values `[N]`; a NaN does not count."""
+    counted = ~values.isnan()
+    table = torch.stack([values.where(counted, 0).double(), counted.double()], 1)
+
+    def mean(times: Tensor) -> Tensor:
+        total, size = (times @ table.to(times.device)).unbind(1)
+        return total / size.clamp(min=1)
+
+    return mean
+
+
 def accuracy(_: Knowledge) -> Metric:
     """Share of images whose top class is right."""
     return Mean(lambda p: guess(p) == p.target)
@@ -76,13 +114,17 @@ def top_k(_: Knowledge, *, k: Count = 5) -> Metric:
 def balanced_accuracy(_: Knowledge) -> Metric:
     """Mean over the classes that occur of the share of their images that is right."""
 
-    def balanced(p: Predictions) -> float:
-        classes = p.logits.shape[1]
-        right = torch.bincount(p.target[guess(p) == p.target], minlength=classes)
-        there = torch.bincount(p.target, minlength=classes)
-        return _mean(right[there > 0].double() / there[there > 0])
+    def prepared(p: Predictions) -> Worth:
+        right, classes = (guess(p) == p.target).double(), p.logits.shape[1]
 
-    return balanced
+        def balanced(times: Tensor) -> Tensor:
+            there = totals(times, p.target, classes)
+            found = totals(times * right, p.target, classes) / there.clamp(min=1)
+            return found.sum(1) / (there > 0).sum(1)
+
+        return balanced
+
+    return Weighted(prepared)
 
 
 def mistake_severity(knowledge: Knowledge) -> Metric:
@@ -112,7 +154,7 @@ def hier_dist_min(knowledge: Knowledge, *, k: Count = 5) -> Metric:
 
 def guess(p: Predictions) -> Tensor:
     """Return the class of the largest logit, the lowest index of equal ones, `[N]`."""
-    return ranked(p, 1)[:, 0]
+    return p.logits.argmax(1)
 
 
 def ranked(p: Predictions, k: int) -> Tensor:
@@ -120,7 +162,7 @@ def ranked(p: Predictions, k: int) -> Tensor:
 
     Equal logits are ordered by class index, on every device.
     """
-    return p.logits.sort(dim=1, descending=True, stable=True).indices[:, :k]
+    return best_first(p.logits, k)
 
 
 def distance_of(knowledge: Knowledge, answers: Tensor, target: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from kfr.comparison import correlation, ranks
 from kfr.knowledge import Knowledge
-from kfr.metrics import Metric, Predictions
+from kfr.metrics import Metric, Predictions, Weighted, Worth, totals
 
 _BLOCK = 1024  # images whose distances to all others are held at once
+_CELLS = 1 << 25  # distances of classes, in all resamples, that are held at once
 _DIGITS = 9  # numbers that agree in so many have one rank
 
 
@@ -28,43 +29,63 @@ def latent_alignment(
     correlation Pearson's (cophenetic; Zeng et al. 2023). 0 where one side is constant
     or there are fewer than two pairs.
     """
+    norm = 2.0 if by == "euclidean" else 1.0
 
-    def aligned(p: Predictions) -> float:
+    def prepared(p: Predictions) -> Worth:
         classes, index = p.target.unique(return_inverse=True)
-        z = p.embedding.double()
-        norm = 2.0 if by == "euclidean" else 1.0
-        if kind == "cpcc":
-            means = _means(z, index, len(classes))
-            latent = torch.cdist(means, means, norm)
-        else:
-            latent = _mean_distances(z, index, len(classes), norm)
-        there = classes.cpu().numpy()
-        upper = np.triu_indices(len(there), 1)
-        known = knowledge.distances.between(there, there)[upper]
-        found = latent.cpu().numpy()[upper]
-        if kind == "spearman":
-            found, known = _ranks(found), _ranks(known)
-        varied = len(known) > 1 and np.ptp(found) > 0 and np.ptp(known) > 0
-        return correlation(found, known) if varied else 0.0
+        there, z = classes.cpu().numpy(), p.embedding.double()
+        known = knowledge.distances.between(there, there)
+        apart = _between_means if kind == "cpcc" else _between_images
 
-    return aligned
+        def aligned(times: Tensor) -> Tensor:
+            found = [times.new_zeros(0)]
+            for some in times.split(max(1, _CELLS // len(there) ** 2)):
+                sizes = totals(some, index, len(there))
+                latent = apart(z, index, some, sizes, norm).cpu().numpy()
+                drawn = (sizes > 0).cpu().numpy()
+                each = zip(latent, drawn, strict=True)
+                values = [_agreement(x[d][:, d], known[d][:, d], kind) for x, d in each]
+                found.append(times.new_tensor(values))
+            return torch.cat(found)
 
+        return aligned
 
-def _means(z: Tensor, index: Tensor, count: int) -> Tensor:
-    sizes = torch.bincount(index, minlength=count).to(z)
-    sums = z.new_zeros(count, z.shape[1]).index_add_(0, index, z)
-    return sums / sizes[:, None]
+    return Weighted(prepared, heavy=True)
 
 
-def _mean_distances(z: Tensor, index: Tensor, count: int, norm: float) -> Tensor:
-    """Return the mean distance of an image of a class and one of another, `[C, C]`."""
-    totals = z.new_zeros(count, count)
-    for rows in torch.arange(len(z), device=z.device).split(_BLOCK):
-        apart = torch.cdist(z[rows], z, norm)
-        columns = apart.new_zeros(len(rows), count).index_add_(1, index, apart)
-        totals.index_add_(0, index[rows], columns)
-    sizes = torch.bincount(index, minlength=count).to(z)
-    return totals / (sizes[:, None] * sizes)
+def _agreement(
+    latent: NDArray[np.float64], known: NDArray[np.float64], kind: str
+) -> float:
+    """Return the correlation over pairs of classes of two `[c, c]`."""
+    upper = np.triu_indices(len(known), 1)
+    found, expected = latent[upper], known[upper]
+    if kind == "spearman":
+        found, expected = _ranks(found), _ranks(expected)
+    varied = len(expected) > 1 and np.ptp(found) > 0 and np.ptp(expected) > 0
+    return correlation(found, expected) if varied else 0.0
+
+
+def _between_means(
+    z: Tensor, index: Tensor, times: Tensor, sizes: Tensor, norm: float
+) -> Tensor:
+    """Return the distances of the classes' means in each resample, `[R, C, C]`."""
+    sums = z.new_zeros(*sizes.shape, z.shape[1])
+    for total, counts in zip(sums, times, strict=True):
+        total.index_add_(0, index, z * counts[:, None])
+    means = sums / sizes.clamp(min=1)[:, :, None]
+    return torch.cdist(means, means, norm)
+
+
+def _between_images(
+    z: Tensor, index: Tensor, times: Tensor, sizes: Tensor, norm: float
+) -> Tensor:
+    """Return the mean distances of images of two classes, `[R, C, C]`."""
+    found = z.new_zeros(*sizes.shape, sizes.shape[1])
+    for k in range(sizes.shape[1]):
+        for rows in torch.nonzero(index == k).flatten().split(_BLOCK):
+            apart = times[:, rows] @ torch.cdist(z[rows], z, norm)
+            found[:, k] += totals(apart * times, index, sizes.shape[1])
+    return found / (sizes[:, :, None] * sizes[:, None]).clamp(min=1)
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,10 +1,20 @@
 """Metrics of how well a model's confidence says how often it is right."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from kfr.knowledge import Knowledge
-from kfr.metrics import Count, Metric, Predictions, guess
+from kfr.metrics import (
+    Count,
+    Metric,
+    Predictions,
+    Weighted,
+    Worth,
+    guess,
+    totals,
+)
 
 
 def ece(_: Knowledge, *, bins: Count = 15) -> Metric:
@@ -14,20 +24,31 @@ def ece(_: Knowledge, *, bins: Count = 15) -> Metric:
     end (expected calibration error; Guo et al. 2017).
     """
 
-    def error(p: Predictions) -> float:
-        count, gap = _gaps(p, bins)
-        return float((count * gap).sum() / max(1, len(p.target)))
+    def prepared(p: Predictions) -> Worth:
+        gaps = _gaps(p, bins)
 
-    return error
+        def error(times: Tensor) -> Tensor:
+            count, off = gaps(times)
+            return off.sum(1) / count.sum(1)
+
+        return error
+
+    return Weighted(prepared)
 
 
 def mce(_: Knowledge, *, bins: Count = 15) -> Metric:
     """Largest |accuracy - confidence| of a bin with images (Guo et al. 2017)."""
 
-    def error(p: Predictions) -> float:
-        return float(_gaps(p, bins)[1].max()) if len(p.target) else 0.0
+    def prepared(p: Predictions) -> Worth:
+        gaps = _gaps(p, bins)
 
-    return error
+        def error(times: Tensor) -> Tensor:
+            count, off = gaps(times)
+            return (off / count.clamp(min=1)).amax(1)
+
+        return error
+
+    return Weighted(prepared)
 
 
 def binned(p: Predictions, bins: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,17 +56,25 @@ def binned(p: Predictions, bins: int) -> tuple[Tensor, Tensor, Tensor]:
 
     Each is float64 `[bins]`; the bins are those of `ece`.
     """
-    most = p.logits.double().softmax(1).amax(1)
-    at = ((most * bins).ceil().long() - 1).clamp(0, bins - 1)
-    right = (guess(p) == p.target).double()
-    empty = torch.zeros(bins, dtype=torch.float64, device=at.device)
-    count, sure, good = (
-        empty.index_add(0, at, x) for x in (torch.ones_like(most), most, right)
+    sure, right, at = _placed(p, bins)
+    count, confidence, good = totals(
+        torch.stack([torch.ones_like(sure), sure, right]), at, bins
     )
-    return count, sure, good
+    return count, confidence, good
 
 
-def _gaps(p: Predictions, bins: int) -> tuple[Tensor, Tensor]:
-    """Return how many images a bin has, and its |accuracy - confidence|, `[bins]`."""
-    count, sure, good = binned(p, bins)
-    return count, (good - sure).abs() / count.clamp(min=1)
+def _gaps(p: Predictions, bins: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return what gives each bin's images, and them times |accuracy - confidence|."""
+    sure, right, at = _placed(p, bins)
+
+    def gaps(times: Tensor) -> tuple[Tensor, Tensor]:
+        return totals(times, at, bins), totals(times * (right - sure), at, bins).abs()
+
+    return gaps
+
+
+def _placed(p: Predictions, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return confidence, whether the answer is right, and the bin, `[N]` each."""
+    sure = p.logits.double().softmax(1).amax(1)
+    at = ((sure * bins).ceil().long() - 1).clamp(0, bins - 1)
+    return sure, (guess(p) == p.target).double(), at

@@ -10,7 +10,7 @@ from torch import Tensor
 from kfr.ancestry import ancestors
 from kfr.arrays import Indices, rows
 from kfr.knowledge import Knowledge
-from kfr.metrics import Mean, Metric, Predictions, guess
+from kfr.metrics import Mean, Metric, Predictions, Weighted, Worth, guess
 from kfr.similarity import Cut, lca_height, wu_palmer
 from kfr.weights import linear
 
@@ -69,11 +69,11 @@ def _overlap_metric(
     def each(p: Predictions) -> Tensor:
         return ratio(*_overlap(sets, p))
 
-    def whole(p: Predictions) -> float:
-        sums = [part.sum() for part in _overlap(sets, p)]
-        return float(ratio(*sums)) if len(p.target) else 0.0
+    def prepared(p: Predictions) -> Worth:
+        sizes = torch.stack(_overlap(sets, p), 1).to(p.target.device)
+        return lambda times: ratio(*(times @ sizes).T)
 
-    return Mean(each) if average == "macro" else whole
+    return Mean(each) if average == "macro" else Weighted(prepared)
 
 
 def _sets(knowledge: Knowledge) -> tuple[Indices, Indices]:

@@ -11,8 +11,8 @@ from torch.nn import functional
 from kfr.errors import MissingError
 from kfr.knowledge import Knowledge
 from kfr.metrics import Count, Mean, Metric, Predictions
-from kfr.metrics.retrieval import best_first
 from kfr.probes import Classes, Numbers, linear_svm
+from kfr.ranking import best_first
 
 _CELLS = 1 << 22
 

@@ -8,7 +8,6 @@ memory does not grow with the square of the split.
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,10 +15,10 @@ from torch.nn import functional
 from kfr.knowledge import Knowledge
 from kfr.metrics import Count, Mean, Metric, Predictions
 from kfr.metrics.hierarchical import Similarity, similarity_of
+from kfr.ranking import best_first
 from kfr.similarity import Cut
 
 _CELLS = 1 << 22  # similarities worked on at once
-_LOW = (1 << 32) - 1
 
 
 class Ranking(NamedTuple):
@@ -157,25 +156,6 @@ def _of_queries(
             order = best_first(similar, depth)
             found[some] = score(Ranking(truth, order, skipped)).double()
     return found
-
-
-def best_first(values: Tensor, k: int) -> Tensor:
-    """Return where the k largest of each row stand, best first, `[b, k]`.
-
-    On the CPU each value and its position make one whole number: those are all
-    different, and numpy sorts them several times faster than torch sorts values.
-    """
-    if values.device.type != "cpu":
-        order = values.sort(dim=1, descending=True, stable=True).indices
-        return order[:, :k]
-    bits = (0.0 - values).numpy().view(np.int32)  # never -0.0
-    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
-    keys <<= 32
-    keys |= np.arange(keys.shape[1])
-    if 0 < k < keys.shape[1] // 4:
-        keys = np.partition(keys, k - 1, axis=1)[:, :k]
-    keys.sort(axis=1)
-    return torch.from_numpy(keys[:, :k] & _LOW)
 
 
 def _taken(values: Tensor, order: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """From features to an embedding and class logits."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kfr.embeddings import class_embedding
+from kfr.errors import DataError, HierarchyError
 from kfr.knowledge import Knowledge
+from kfr.mapping import LabelMapping
 from kfr.models import Output
 
 
@@ -29,6 +32,50 @@ class Head(nn.Module):
 def linear(width: int, knowledge: Knowledge) -> nn.Module:
     """Classify the features themselves; they are the embedding."""
     return Head(nn.Identity(), width, len(knowledge.labels))
+
+
+def pretrained(width: int, knowledge: Knowledge) -> nn.Module:
+    """Classify as `linear` does, from the classifier stored with a backbone's weights.
+
+    For classes of ImageNet-1k, some or all, whose nodes are wnids. So a run without an
+    epoch is the network as it was published.
+
+    Raises:
+        HierarchyError: a class is none of ImageNet's.
+    """
+    order = LabelMapping.bundled("imagenet1k").nodes.values()
+    place = {node: k for k, node in enumerate(order)}
+    odd = sorted(set(knowledge.nodes) - place.keys())
+    if odd:
+        raise HierarchyError(
+            f"the head 'pretrained' is for classes of ImageNet-1k, which {len(odd)} of "
+            f"the {len(knowledge.labels)} are not: {', '.join(odd[:5])}; take linear"
+        )
+    return Pretrained(width, [place[node] for node in knowledge.nodes])
+
+
+class Pretrained(Head):
+    """A linear classifier that knows which of ImageNet's classes its own are."""
+
+    def __init__(self, width: int, places: Sequence[int]) -> None:
+        super().__init__(nn.Identity(), width, len(places))
+        self.places = list(places)
+
+    @torch.no_grad()
+    def take(self, weight: Tensor, bias: Tensor) -> None:
+        """Take the rows of a classifier of 1000 classes, `[1000, width]`, `[1000]`.
+
+        Raises:
+            DataError: it is for features of another width.
+        """
+        mine = self.classifier
+        if weight.shape[1] != mine.in_features:
+            raise DataError(
+                f"the stored classifier is for {weight.shape[1]} features, and this "
+                f"backbone has {mine.in_features}"
+            )
+        mine.weight.copy_(weight[self.places])
+        mine.bias.copy_(bias[self.places])
 
 
 def mlp(

@@ -68,14 +68,21 @@ def load_weights(backbone: nn.Module, weights: str | Path) -> None:
     _put(backbone, adapted(_bare(state)), str(weights))
 
 
-def imagenet_classifier(weights: str | Path) -> tuple[Tensor, Tensor]:
+def imagenet_classifier(
+    weights: str | Path, backbone: nn.Module | None = None
+) -> tuple[Tensor, Tensor]:
     """Return weight `[1000, width]` and bias `[1000]` that are stored with a backbone.
+
+    `weights` as in `load_weights`; `torchvision` needs to know the backbone.
 
     Raises:
         DataError: the weights hold no classifier of 1000 classes.
         MissingError: there is no such file or package.
     """
-    state = _bare(read(weights))
+    if weights == "torchvision" and backbone is not None:
+        state = _bare(_from_torchvision(backbone))
+    else:
+        state = _bare(read(weights))
     for key, weight in reversed(state.items()):
         bias = state.get(key.removesuffix("weight") + "bias")
         named = CLASSIFIER.match(key) and key.endswith("weight") and weight.ndim > 1

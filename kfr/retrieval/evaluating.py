@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from kfr.errors import DataError
 from kfr.metrics.hierarchical import similarity_of
-from kfr.metrics.retrieval import best_first
+from kfr.ranking import best_first
 from kfr.retrieval import scores
 from kfr.retrieval.backward import backward_search
 from kfr.retrieval.baselines import Asked, ClassMeans, Mover, unmoved

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kfr.errors import DataError, UsageError
-from kfr.metrics.retrieval import best_first
+from kfr.ranking import best_first
 from kfr.retrieval import Found, Index, Vectors
 
 _CELLS = 1 << 22  # similarities worked on at once

@@ -1,0 +1,82 @@
+"""Intervals from one look at each image, against metrics computed again and again."""
+
+import pytest
+import torch
+from garden import LABELS, PARENT, predictions, without_ties
+
+from kfr import Hierarchy, LabelMapping, build_knowledge
+from kfr import intervals as module
+from kfr.intervals import _drawn, intervals
+from kfr.metrics import Mean, Predictions, Weighted, alignment, every, ready
+from kfr.plugins import Plugin, make
+
+AGAIN = [
+    "balanced_accuracy",
+    "ece",
+    "ece,bins=3",
+    "mce",
+    "hierarchical_precision",
+    "hierarchical_recall",
+    "hierarchical_f",
+    *(
+        f"latent_alignment,kind={kind},by={by}"
+        for kind in ("pearson", "spearman", "cpcc")
+        for by in ("euclidean", "manhattan")
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def knowledge():
+    mapping = LabelMapping(dataset="garden", nodes={x: x for x in LABELS})
+    pairs = [(parent, child) for child, parent in PARENT.items()]
+    return build_knowledge(Hierarchy.from_pairs(pairs), mapping)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Let nothing be a multiple of a block."""
+    monkeypatch.setattr(module, "_CELLS", 300)
+    monkeypatch.setattr(alignment, "_CELLS", 60)
+    monkeypatch.setattr(alignment, "_BLOCK", 4)
+
+
+@pytest.mark.parametrize("name", AGAIN)
+@pytest.mark.parametrize("given", [predictions(43), without_ties(6), without_ties(43)])
+def test_resamples_are_worth_what_they_are_worth_computed_again(name, given, knowledge):
+    """With six images, most resamples lack some class."""
+    metric = make("metric", name, knowledge)
+    assert isinstance(metric, Weighted)
+    both = {"once": metric, "again": metric.__call__}
+    found = intervals(both, given, resamples=50)
+    assert found["once"].resamples == found["again"].resamples == 50
+    assert found["once"].low == pytest.approx(found["again"].low, abs=1e-9)
+    assert found["once"].high == pytest.approx(found["again"].high, abs=1e-9)
+    worth, count = metric.prepared(given), len(given.target)
+    for i, times in enumerate(next(module._times(count, 5, 0))):
+        again = metric(given.take(torch.from_numpy(_drawn(count, 0, i))))
+        assert worth(times[None])[0].item() == pytest.approx(again, abs=1e-9)
+
+
+def test_of_every_metric_that_ships_an_interval_is_made_from_one_look(knowledge):
+    made = ready(knowledge, every(len(LABELS)))
+    assert [n for n, m in made.items() if not isinstance(m, (Mean, Weighted))] == []
+    found = intervals(made, without_ties(30))
+    assert {n for n, x in found.items() if x.resamples < 1000} == {"latent_alignment"}
+    assert all(x.low <= x.high for x in found.values())
+
+
+def test_a_mean_counts_what_is_drawn_and_no_nan(knowledge):
+    given = without_ties(31)
+    metric = ready(knowledge, {"x": Plugin(name="mistake_severity")})["x"]
+    both = {"once": metric, "again": metric.__call__}
+    found = intervals(both, given, resamples=40)
+    assert found["once"].low == pytest.approx(found["again"].low)
+    assert found["once"].high == pytest.approx(found["again"].high)
+
+
+def test_of_one_image_all_resamples_are_that_image(knowledge):
+    p = Predictions(torch.ones(1, 2), torch.zeros(1, 5), torch.tensor([0]))
+    made = ready(knowledge, every(len(LABELS)))
+    for name, found in intervals(made, p).items():
+        assert found.low == found.high == pytest.approx(made[name](p)), name
