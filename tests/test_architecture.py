@@ -22,13 +22,14 @@ contest data.images data.mat data.pickles data.sampling data.shapes_drawing
 decisions.risk files injection.infuse levels localization.boxes models.backbones
 models.residual parallel plugins signals spans
 checkpoints config data data.augmentation_kfr data.views localization
-localization.sweeps logs optimizers parallel.norm parallel.wrapping strings
-data.classes data.constants data.listing data.shapes hierarchy localization.scores
+localization.regions logs optimizers parallel.norm parallel.wrapping strings
+data.classes data.constants data.listing data.shapes hierarchy localization.sweeps
 localization.truth models.efficientnet_lite models.timm_nets models.weights
 retrieval.collection settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
-localization.fits loggers mapping mintree recipes sources weights
-branches drawing names rules suggestion transforms tree_distances undirected weightings
+localization.scores loggers mapping mintree recipes sources weights
+branches drawing localization.fits names rules suggestion transforms tree_distances
+undirected weightings
 distance objectives.tree objects
 export knowledge similarity
 cache class_tree data.mixing embeddings embeddings.triples figures findings injection
