@@ -27,7 +27,8 @@ data.classes data.constants data.listing data.shapes hierarchy localization.swee
 localization.truth models.efficientnet_lite models.timm_nets models.weights
 retrieval.collection settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
-localization.scores loggers mapping mintree recipes sources weights
+localization.annotations localization.scores loggers mapping mintree recipes sources
+weights
 branches drawing localization.fits names rules suggestion transforms tree_distances
 undirected weightings
 distance objectives.tree objects
@@ -47,9 +48,9 @@ metrics.orders metrics.paths models.heads_tree objectives.alignment objectives.c
 objectives.center objectives.classification objectives.hier objectives.hierarchical
 objectives.label_embedding objectives.levelled objectives.metric
 objectives.metric_learning objectives.qtr objectives.semantic probes stepping suspicion
-decisions.classes decisions.climbing embeddings.quality evaluation metrics.alignment
-metrics.retrieval objectives.frames objectives.geometry retrieval.conditions sections
-training
+decisions.classes decisions.climbing embeddings.quality evaluation
+localization.measuring metrics.alignment metrics.retrieval objectives.frames
+objectives.geometry retrieval.conditions sections training
 assembly metrics.probing retrieval.exact saving sweeps
 folders injection.ablation
 recognition scoring
