@@ -23,8 +23,22 @@ def localize(
         str | None, typer.Option(help="Explain this node, not the class.")
     ] = None,
     beside: Annotated[
-        Path | None, typer.Option(help="A run to compare with, of the same data.")
+        Path | None,
+        typer.Option(
+            "--beside", "--baseline", help="A run to compare with, of the same data."
+        ),
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="A folder of boxes: of wsolevaluation, CUB, ILSVRC."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images that --boxes names.")
+    ] = None,
+    faithfulness: Annotated[
+        int,
+        typer.Option(min=0, help="Images of which insertion, deletion and such is."),
+    ] = 0,
     data_root: options.DataRoot = None,
     device: options.Device = None,
     json: options.Json = False,
@@ -34,11 +48,14 @@ def localize(
     Writes boxes.csv, scores.json and, with the extra `report`, maps.png. The centre box
     is what a model would reach that does not look at the image.
     """
-    from kfr.errors import DataError
+    from kfr.errors import DataError, UsageError
     from kfr.localization.runs import localize as look
-    from kfr.localization.writing import summary, write_boxes, write_scores
+    from kfr.localization.writing import as_json, summary, write_boxes, write_scores
 
+    if images and not boxes:
+        raise UsageError("--images says where the images of --boxes FOLDER lie")
     how: dict[str, Any] = {"by": explainer, "tau": tau, "limit": limit, "node": node}
+    how |= {"boxes": boxes, "images": images, "faithfulness": faithfulness}
     how |= {"device": device or "auto", "data_root": data_root}
     found = look(run, **how)
     other = look(beside, **how) if beside else None
@@ -49,13 +66,25 @@ def localize(
     write_scores(rows, len(found.images), out / "scores.json")
     pictures = _drawn(found, other, out / "maps.png")
     if json:
-        show_json({"images": len(found.images), "scores": rows})
+        show_json(as_json(rows, len(found.images)))
         return
-    names = list(rows["this run"])
-    table = [(name, *(row[name] for row in rows.values())) for name in names]
-    show_table(("", *rows), table, f"{run}: {len(found.images)} images with boxes")
+    _show(rows, f"{run}: {len(found.images)} images with boxes")
     written = f"{out}/boxes.csv, {out}/scores.json"
     typer.echo(f"written: {written}{pictures and f', {pictures}'}")
+
+
+def _show(rows: Any, title: str) -> None:
+    names = list(rows["this run"])
+    table = [(n, *(_cell(row.get(n)) for row in rows.values())) for n in names]
+    show_table(("", *rows), table, title)
+    typer.echo("in brackets 95 % intervals of the bootstrap over images")
+
+
+def _cell(row: Any) -> str:
+    if row is None:
+        return ""
+    low, high = row.interval
+    return f"{row.value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _drawn(found: Any, other: Any, path: Path) -> str:

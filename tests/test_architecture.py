@@ -23,15 +23,16 @@ decisions.risk files injection.infuse levels localization.boxes models.backbones
 models.plain models.residual parallel plugins retrieval.exact retrieval.lists serving
 signals spans
 checkpoints config data data.augmentation_kfr data.views localization
-localization.sweeps logs optimizers parallel.norm parallel.wrapping
+localization.regions logs optimizers parallel.norm parallel.wrapping
 retrieval.approximate serving.door serving.page serving.questions strings
 columns data.classes data.constants data.listing data.shapes hierarchy
-localization.scores localization.truth models.efficientnet_lite models.timm_nets
+localization.sweeps localization.truth models.efficientnet_lite models.timm_nets
 models.weights retrieval.shards serving.server settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
-localization.fits loggers mapping mintree recipes retrieval.collection serving.pictures
-sources weights
-branches drawing names rules suggestion transforms tree_distances undirected weightings
+localization.annotations localization.scores loggers mapping mintree recipes
+retrieval.collection serving.pictures sources weights
+branches drawing localization.fits names rules suggestion transforms tree_distances
+undirected weightings
 distance objectives.tree objects
 export knowledge similarity
 cache class_tree data.mixing embeddings embeddings.triples figures findings injection
@@ -52,8 +53,8 @@ objectives.hier objectives.hierarchical objectives.label_embedding objectives.le
 objectives.metric objectives.metric_learning objectives.qtr objectives.semantic probes
 stepping subject suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation injection.scales
-metrics.alignment metrics.probing metrics.retrieval objectives.frames
-objectives.geometry retrieval.conditions sections training
+localization.measuring metrics.alignment metrics.probing metrics.retrieval
+objectives.frames objectives.geometry retrieval.conditions sections training
 assembly injection.ablation retrieval.lessons retrieval.queries retrieval.tags saving
 sweeps
 folders report_maps retrieval.baselines

@@ -8,6 +8,7 @@ from kfr import build_knowledge
 from kfr.errors import UsageError
 from kfr.hierarchy import Hierarchy
 from kfr.localization.faithfulness import (
+    class_consistency,
     deletion_auc,
     insertion_auc,
     sibling_consistency,
@@ -84,3 +85,36 @@ def test_without_siblings_there_is_nothing_to_compare():
         known = knowledge_of(pairs, ("x", "y"))
         with pytest.raises(UsageError, match="share a parent"):
             sibling_consistency(lambda i, k: i[:, 0], known, torch.zeros(1, 3, 2, 2))
+
+
+def test_a_node_is_taken_away_with_the_probability_of_its_classes(spot):
+    """All classes are certain whatever is taken away; one as a mask is the class."""
+    images, target, maps = spot
+    every = torch.ones(1, 2, dtype=torch.bool)
+    assert deletion_auc(Sum(), images, every, maps, 4).item() == pytest.approx(1)
+    one = torch.tensor([[False, True]])
+    by_class = deletion_auc(Sum(), images, target, maps, 4)
+    assert deletion_auc(Sum(), images, one, maps, 4).tolist() == by_class.tolist()
+
+
+def test_each_image_is_compared_for_its_class_with_siblings_and_others():
+    """Maps of x1 and x2, siblings, are alike; y1 has none; z1 and z2 look apart."""
+    pairs = [("a", "x"), ("a", "y"), ("a", "z"), ("x", "x1"), ("x", "x2"), ("y", "y1")]
+    known = knowledge_of(
+        [*pairs, ("z", "z1"), ("z", "z2")], ("x1", "x2", "y1", "z1", "z2")
+    )
+    maps = torch.zeros(5, 2, 2)
+    for k, place in enumerate((0, 0, 1, 2, 3)):
+        maps[k, place // 2, place % 2] = 1
+
+    def explain(images, target):
+        return maps[target]
+
+    target = torch.tensor([0, 2, 3, 1])
+    found = class_consistency(explain, known, torch.zeros(4, 3, 2, 2), target)
+    apart = -1 / 3  # the correlation of two different places of four
+    assert found[[0, 3]].tolist() == pytest.approx([1 - apart] * 2)
+    assert found[1].isnan()
+    assert found[2].item() == pytest.approx(0, abs=1e-6)
+    again = class_consistency(explain, known, torch.zeros(4, 3, 2, 2), target, most=1)
+    assert again[0].item() == pytest.approx(1 - apart)

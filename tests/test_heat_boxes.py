@@ -11,13 +11,12 @@ from looking import blobs
 
 from kfr.localization.boxes import boxes_at, in_levels, normalized_maps
 from kfr.localization.fits import TAUS
-from kfr.localization.scores import (
-    points_at,
-)
+from kfr.localization.regions import regions
+from kfr.localization.scores import points_at
 from kfr.localization.sweeps import sweep
 
 
-def regions(mask):
+def regions_of(mask):
     """Return the pixels of each region, neighbours touching at corners too."""
     left = set(zip(*np.nonzero(mask), strict=True))
     found = []
@@ -47,7 +46,7 @@ def box_around(region, height, width):
 def test_every_box_is_that_of_a_region_found_by_flooding(seed, tau):
     map = blobs(seed)
     mask = np.floor(map * np.float32(255)) > math.floor(tau * 255)
-    expected = {tuple(box_around(r, 24, 24)) for r in regions(mask)}
+    expected = {tuple(box_around(r, 24, 24)) for r in regions_of(mask)}
     found = {tuple(box) for box in boxes_at(map, tau, every=True).tolist()}
     assert expected <= found
     holes = found - expected  # contours of holes lie within regions
@@ -56,9 +55,9 @@ def test_every_box_is_that_of_a_region_found_by_flooding(seed, tau):
             a <= x0 and b <= y0 and x1 <= c and y1 <= d for a, b, c, d in expected
         )
     (largest,) = boxes_at(map, tau).tolist()
-    thick = max(regions(mask), key=len)
+    thick = max(regions_of(mask), key=len)
     assert tuple(largest) in expected
-    if len(regions(mask)) == 1:
+    if len(regions_of(mask)) == 1:
         assert largest == box_around(thick, 24, 24)
 
 
@@ -114,11 +113,75 @@ def test_a_sweep_finds_the_boxes_of_the_plain_loop(kind, every):
         assert sorted(found.tolist()) == sorted(expected.tolist())
 
 
+def nested():
+    """Rings within rings, one with a spur, beside two regions that are equally large.
+
+    Rings of one pixel have a contour within and without of the same area.
+    """
+    map = np.zeros((30, 44), np.float32)
+    for k, value in enumerate((1.0, 0.0, 0.6, 0.6, 0.0, 0.0, 0.9, 0.3, 0.8)):
+        map[2 + k : 24 - k, 3 + k : 25 - k] = value
+    map[10, 25:29] = 1
+    map[4:9, 32:37] = map[12:17, 36:41] = 0.7
+    map[27:29, 0:12] = map[27:29, 30:44] = 0.2
+    map[0, 43] = 1
+    return map
+
+
+def ring():
+    map = np.zeros((9, 12), np.float32)
+    map[2:7, 2:7] = 1
+    map[3:6, 3:6] = 0
+    map[4, 7:10] = 1
+    return map
+
+
+def stairs():
+    """Plateaus that touch at corners only, and holes that do."""
+    y, x = np.indices((24, 24))
+    return ((y // 3 + x // 3) % 2 * (1 + (x // 6) % 3)).astype(np.float32)
+
+
+MADE = (nested(), nested()[::-1, ::-1], nested().T, ring(), ring().T[:, ::-1], stairs())
+
+
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("k", range(len(MADE)))
+def test_holes_ties_and_plateaus_are_swept_as_by_the_plain_loop(k, every):
+    """Between maps with nothing in them, of which none may touch another."""
+    map = normalized_maps(MADE[k][None])[0]
+    maps = np.stack([map, map * 0, map, 1 - map, map * 0 + 1])
+    swept = sweep(maps, TAUS, every=every, threads=1)
+    parts = np.split(swept.corners, swept.counts.ravel().cumsum()[:-1])
+    loop = [boxes_at(m, tau, every=every) for m in maps for tau in TAUS]
+    for found, expected in zip(parts, loop, strict=True):
+        assert sorted(found.tolist()) == sorted(expected.tolist())
+
+
+def test_maps_that_differ_in_their_largest_value_are_swept_at_shares_of_it():
+    maps = np.stack([blobs(1), blobs(2) * np.float32(0.4)]).astype(np.float64)
+    swept = sweep(maps, TAUS)
+    loop = [boxes_at(m, tau) for m in maps for tau in TAUS]
+    assert swept.corners.tolist() == np.concatenate(loop).tolist()
+
+
+def test_regions_are_those_found_by_flooding_at_every_level():
+    ranks = np.random.default_rng(3).integers(0, 6, (17, 20)).astype(np.uint8)
+    ranks[:, -1] = 0
+    found = regions(ranks.astype(np.float32), ranks, 5)
+    for level in range(5):
+        corners = sorted(found.corners[found.levels == level].tolist())
+        flooded = [list(zip(*r, strict=True)) for r in regions_of(ranks > level)]
+        assert corners == sorted(
+            [min(x), min(y), max(x), max(y)] for y, x in flooded
+        )  # fmt: skip
+
+
 @given(st.integers(0, 2**30), st.integers(2, 9), st.integers(2, 9), st.integers(2, 5))
 def test_a_sweep_of_any_small_map_is_the_plain_loop(seed, height, width, values):
     draw = np.random.default_rng(seed)
     maps = normalized_maps(draw.integers(0, values, (1, height, width)).astype(float))
-    taus = [0.0, 0.3, 0.6, 0.9]
+    taus = [0.0, 0.2, 0.3, 0.6, 0.9]
     for every in (True, False):
         swept = sweep(maps, taus, every=every, threads=1)
         parts = np.split(swept.corners, swept.counts.ravel().cumsum()[:-1])

@@ -5,7 +5,15 @@ import pytest
 from looking import blobs
 
 from kfr.localization.boxes import boxes_at, iou
-from kfr.localization.fits import TAUS, centre_fits, fits, joined, scores
+from kfr.localization.fits import (
+    TAUS,
+    centre_fits,
+    fits,
+    joined,
+    resampled,
+    scores,
+    times_drawn,
+)
 from kfr.localization.scores import (
     box_acc,
     centre_map,
@@ -112,3 +120,29 @@ def test_the_centre_is_the_same_for_all_images_and_symmetrical(seen):
     a, b = centre_fits(32, true, 0.15), fits(same, true, 0.15)
     for name in ("boxes", "ious", "largest", "every", "points"):
         assert np.array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_scores_of_resamples_are_those_of_the_images_drawn(seen):
+    maps, true = seen
+    right = np.arange(8) % 2 == 0
+    found = resampled(fits(maps, true, 0.2), right, 0.2, resamples=5, seed=3)
+    times = times_drawn(8, 5, 3).astype(int)
+    assert (times.sum(1) == 8).all()
+    for k, drawn in enumerate(times):
+        at = np.repeat(np.arange(8), drawn)
+        again = scores(fits(maps[at], [true[i] for i in at], 0.2), right[at], 0.2)
+        for name, value in again.items():
+            assert found[name][k] == pytest.approx(value), name
+
+
+def test_every_score_is_that_of_its_formula(seen):
+    maps, true = seen
+    found, right = fits(maps, true, 0.2), np.arange(8) % 3 > 0
+    assert scores(found, right, 0.2) == {
+        **{f"max_box_acc@{d}": max_box_acc(found.largest, d) for d in (0.3, 0.5, 0.7)},
+        "max_box_acc_v2": max_box_acc_v2(found.every),
+        "box_acc@0.2,0.3": box_acc(found.ious, 0.3),
+        "gt_known": box_acc(found.ious, 0.5),
+        "top1_localization": top1_localization(found.ious, right),
+        "pointing_game": found.points.mean(),
+    }

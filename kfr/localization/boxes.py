@@ -11,7 +11,6 @@ from kfr.errors import MissingError
 Maps = NDArray[np.floating[Any]]  # [N, H, W]
 Map = NDArray[np.floating[Any]]  # [H, W]
 Levels = NDArray[np.uint8]  # a map in 256 levels
-Span = tuple[int, int, int, int]  # x, y, width, height
 Corners = NDArray[np.int64]  # [n, 4], x0 y0 x1 y1, all inclusive
 
 MOST = 255
@@ -57,20 +56,19 @@ def boxes_at(map: Map, tau: float, *, every: bool = False) -> Corners:
     Raises:
         MissingError: OpenCV is not installed.
     """
-    cv2, levels = opencv(), in_levels(map)
-    contours = contours_above(levels, int(tau * int(levels.max())))
+    levels = in_levels(map)
+    return boxes_above(levels, int(tau * int(levels.max())), every=every)
+
+
+def boxes_above(levels: Levels, level: int, *, every: bool = False) -> Corners:
+    """Return what `boxes_at` does, of OpenCV's contours of what is above a level."""
+    cv2 = opencv()
+    _, mask = cv2.threshold(levels, level, MOST, cv2.THRESH_BINARY)
+    contours, _ = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
     if not every and contours:
         contours = [max(contours, key=cv2.contourArea)]
     spans = [cv2.boundingRect(contour) for contour in contours] or [(0, 0, 0, 0)]
     return scored(np.array(spans, np.int64), *levels.shape)
-
-
-def contours_above(levels: Levels, level: int, offset: tuple[int, int] = (0, 0)) -> Any:
-    """Return OpenCV's contours, inner ones too, of what is above a level."""
-    cv2 = opencv()
-    _, mask = cv2.threshold(levels, level, MOST, cv2.THRESH_BINARY)
-    tree, simple = cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE
-    return cv2.findContours(mask, tree, simple, offset=offset)[0]
 
 
 def scored(spans: Corners, height: int, width: int) -> Corners:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from kfr.errors import UsageError
 from kfr.knowledge import Knowledge
-from kfr.localization import Explain
+from kfr.localization import Explain, score_of
 from kfr.localization.watching import resting
 
 STEPS = 50
@@ -18,7 +18,8 @@ def deletion_auc(
 
     The area under the curve of its probability over the share of pixels that are set to
     0, the mean of normalised images, those with the largest values of the maps `[B, H,
-    W]` first (Petsiuk et al. 2018, section 4.3). Smaller is better.
+    W]` first (Petsiuk et al. 2018, section 4.3). Smaller is better. Of a mask `[B, C]`
+    in place of the class it is the probability of all its classes together.
     """
     return _auc(model, (images, torch.zeros_like(images)), target, maps, steps)
 
@@ -71,6 +72,60 @@ def sibling_consistency(
     return float(alike[:, pairs].mean() - alike[:, apart].mean())
 
 
+def class_consistency(
+    explain: Explain,
+    knowledge: Knowledge,
+    images: Tensor,
+    target: Tensor,
+    *,
+    most: int = 4,
+    seed: int = 0,
+) -> Tensor:
+    """Return, of each image, how alike siblings of its class are looked for, `[B]`.
+
+    The mean correlation over places of the map of its class with those of up to `most`
+    classes that share a parent with it, less that with as many that do not, both drawn
+    by `seed` and the class. 0: the hierarchy plays no part in where the model looks.
+    NaN of a class without siblings, or that has no others.
+    """
+    kin = _siblings(knowledge)
+    groups = [_drawn(kin, k, most, seed) for k in target.tolist()]
+    own = _unit(explain(images, target))
+    sums, counts = torch.zeros(2, len(images)), torch.zeros(2, len(images))
+    for turn in range(2 * most):
+        part, place = divmod(turn, most)
+        some = [i for i, group in enumerate(groups) if place < len(group[part])]
+        if not some:
+            continue
+        at = torch.tensor(some)
+        others = torch.tensor([groups[i][part][place] for i in some])
+        maps = _unit(explain(images[at], others.to(target.device)))
+        sums[part, at] += (maps * own[at]).sum(1)
+        counts[part, at] += 1
+    found = sums / counts  # 0 / 0 is NaN
+    return found[0] - found[1]
+
+
+def _drawn(kin: Tensor, of: int, most: int, seed: int) -> tuple[list[int], list[int]]:
+    """Return some siblings of a class, and as many of the others."""
+    generator = torch.Generator().manual_seed(seed + of)
+    others = ~kin[of]
+    others[of] = False
+    drawn = []
+    for some in (kin[of], others):
+        members = some.nonzero().flatten()
+        drawn.append(members[torch.randperm(len(members), generator=generator)])
+    many = min(most, *map(len, drawn))
+    near, far = (members[:many].tolist() for members in drawn)
+    return near, far
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Return maps `[B, h, w]` whose products are correlations, `[B, h w]`."""
+    flat = maps.flatten(1).float().cpu()
+    return nn.functional.normalize(flat - flat.mean(1, keepdim=True), dim=1)
+
+
 def _siblings(knowledge: Knowledge) -> Tensor:
     """Tell which two classes share a parent, `[C, C]`."""
     graph = knowledge.hierarchy
@@ -99,8 +154,7 @@ def _auc(
     with torch.inference_mode(), resting(model):
         for step in range(steps + 1):
             mixed = torch.where(rank < round(places * step / steps), end, start)
-            chances = model(mixed).logits.float().softmax(1)
-            curve.append(chances.gather(1, target[:, None])[:, 0])
+            curve.append(score_of(model(mixed).logits, target, "probability").exp())
     return torch.trapezoid(torch.stack(curve, 1), dx=1 / steps).clone()
 
 

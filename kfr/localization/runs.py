@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +15,10 @@ from kfr.data import Dataset, ImageFiles, ImageTensor
 from kfr.data.batches import normalized
 from kfr.errors import DataError
 from kfr.localization import Explain, explainer, upsampled
+from kfr.localization.annotations import joined_to, read_annotations
 from kfr.localization.boxes import Corners, Maps, normalized_maps, opencv
 from kfr.localization.fits import Fits, centre_fits, fits, joined
+from kfr.localization.measuring import Faithful, Shown, faithful, joined_faithful
 from kfr.localization.scores import TAU
 from kfr.localization.truth import boxes_of, whole
 from kfr.localization.watching import resting
@@ -40,12 +43,20 @@ class Localized:
     centre: Fits  # those of the centre of the image, to compare with
     pixels: Tensor  # [K, 3, side, side], uint8, of the first images
     maps: Maps  # [K, side, side]
+    faithful: Faithful  # of N images
 
     @property
     def right(self) -> NDArray[np.bool_]:
         """Tell which images are recognised, `[N]`."""
         found: NDArray[np.bool_] = (self.targets == self.answers).numpy()
         return found
+
+
+class _Seen(NamedTuple):
+    answers: Tensor
+    maps: Maps  # those to be kept
+    fits: Fits
+    faithful: Faithful
 
 
 def localize(
@@ -55,50 +66,70 @@ def localize(
     tau: float = TAU,
     limit: int | None = None,
     node: str | None = None,
+    boxes: Path | None = None,
+    images: Path | None = None,
+    faithfulness: int = 0,
     device: str = "auto",
     data_root: Path | None = None,
 ) -> Localized:
     """Draw maps of the true classes of test images that have boxes, and score them.
 
     Or of a `node` of the hierarchy instead of the classes. `limit` images are spread
-    evenly over the test part. They are squeezed to squares, nothing being cut off.
+    evenly over the test part. They are squeezed to squares, nothing being cut off. A
+    folder of `boxes` takes the place of those of the data set, and a folder of `images`
+    that of its images. Of so many images, evenly spread, `faithfulness` is measured.
 
     Raises:
-        DataError: the data set has no boxes.
+        DataError: the data set has no boxes, or those of the folder do not fit it.
         HierarchyError: there is no such node.
-        MissingError: OpenCV is not installed.
+        MissingError: OpenCV is not installed, or an image is not there.
     """
     opencv()
     _, parts = opened(run, device=device, data_root=data_root)
     side = int(parts.image["size"])
-    at = _with_boxes(parts.test.dataset, limit)
-    dataset = parts.test.dataset.take(at)
-    true = boxes_of(dataset, side)
+    dataset, sizes = _annotated(parts, boxes, images)
+    at = _with_boxes(dataset, limit)
+    dataset, sizes = dataset.take(at), None if sizes is None else sizes[at.numpy()]
+    true = boxes_of(dataset, side, sizes)
     mask = None if node is None else torch.from_numpy(members(parts.knowledge, node))
-    answers, found, kept = [], [], []
+    asked, seen = _spread(len(dataset), faithfulness), list[_Seen]()
     with explainer(by, parts.model) as explain:
         for items in torch.arange(len(dataset)).split(_AT_ONCE):
-            said, maps = _looked(explain, parts, dataset.take(items), mask)
-            answers.append(said)
-            kept.append(maps[: max(KEPT - int(items[0]), 0)])
-            found.append(fits(maps, true[int(items[0]) :][: len(items)], tau))
+            first, part = int(items[0]), slice(int(items[0]), int(items[-1]) + 1)
+            answers, shown = _looked(explain, parts, dataset.take(items), mask)
+            measured = faithful(
+                explain, parts.model, parts.knowledge, shown, asked[part]
+            )
+            fit = fits(shown.maps, true[part], tau)
+            kept = shown.maps[: max(KEPT - first, 0)]
+            seen.append(_Seen(answers, kept, fit, measured))
     return Localized(
         side,
         parts.knowledge.labels,
         _names(dataset, at),
         dataset.targets,
-        torch.cat(answers),
+        torch.cat([s.answers for s in seen]),
         true,
-        joined(found),
+        joined([s.fits for s in seen]),
         centre_fits(side, true, tau),
         whole(dataset.take(torch.arange(min(KEPT, len(dataset)))), side),
-        np.concatenate(kept),
+        np.concatenate([s.maps for s in seen]),
+        joined_faithful([s.faithful for s in seen]),
     )
+
+
+def _annotated(
+    parts: Parts, boxes: Path | None, images: Path | None
+) -> tuple[Dataset, Corners | None]:
+    dataset = parts.test.dataset
+    if boxes is None:
+        return dataset, None
+    return joined_to(read_annotations(boxes, parts.knowledge.labels), dataset, images)
 
 
 def _looked(
     explain: Explain, parts: Parts, dataset: Dataset, mask: Tensor | None
-) -> tuple[Tensor, Maps]:
+) -> tuple[Tensor, Shown]:
     """Return the answers and the normalised maps of some images."""
     side = int(parts.image["size"])
     device = parts.test.device
@@ -106,9 +137,18 @@ def _looked(
     images = normalized(pixels, parts.test.normalization, parts.test.channels_last)
     with torch.inference_mode(), resting(parts.model):
         answers = parts.model(images).logits.argmax(1).cpu()
-    target = dataset.targets if mask is None else mask.expand(len(dataset), -1)
-    maps = upsampled(explain(images, target.to(device)), (side, side))
-    return answers, normalized_maps(maps.float().cpu().numpy())
+    classes = dataset.targets.to(device)
+    target = classes if mask is None else mask.expand(len(dataset), -1).to(device)
+    maps = upsampled(explain(images, target), (side, side)).float().cpu().numpy()
+    return answers, Shown(images, classes, target, normalized_maps(maps))
+
+
+def _spread(count: int, some: int) -> Tensor:
+    """Tell which of `count` images are `some`, evenly spread."""
+    chosen = torch.zeros(count, dtype=torch.bool)
+    some = min(some, count)
+    chosen[torch.arange(some) * count // max(some, 1)] = True
+    return chosen
 
 
 def _with_boxes(dataset: Dataset, limit: int | None) -> Tensor:
@@ -122,11 +162,9 @@ def _with_boxes(dataset: Dataset, limit: int | None) -> Tensor:
     if not len(at):
         raise DataError(
             "no test image has a box to compare with; shapes, cub, cars and others "
-            "have: kfr data list"
+            "have, and --boxes FOLDER reads them: kfr data list"
         )
-    if limit is not None and limit < len(at):
-        at = at[torch.arange(limit) * len(at) // limit]
-    return at
+    return at if limit is None else at[_spread(len(at), limit)]
 
 
 def _names(dataset: Dataset, at: Tensor) -> tuple[str, ...]:

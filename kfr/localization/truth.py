@@ -63,8 +63,13 @@ def rescaled(boxes: Tensor, size: tuple[int, int], side: int) -> Corners:
     return scaled.astype(np.int64)
 
 
-def boxes_of(dataset: Dataset, side: int) -> list[Corners]:
+def boxes_of(
+    dataset: Dataset, side: int, sizes: Corners | None = None
+) -> list[Corners]:
     """Return the true boxes of each image, brought to a square of `side` pixels.
+
+    `sizes` `[N, 2]`, width and height, are those of the images that boxes were drawn
+    on; without them the files are asked for theirs.
 
     Raises:
         DataError: the data set has none.
@@ -77,8 +82,11 @@ def boxes_of(dataset: Dataset, side: int) -> list[Corners]:
     if isinstance(dataset, ImageTensor):
         size = (dataset.images.shape[3], dataset.images.shape[2])
         return [rescaled(box, size, side) for box in dataset.boxes]
-    places = enumerate(dataset.paths)
-    return [rescaled(dataset.boxes.of(i), size_of(p), side) for i, p in places]
+    if sizes is not None:
+        known = [(int(width), int(height)) for width, height in sizes.tolist()]
+    else:
+        known = [size_of(path) for path in dataset.paths]
+    return [rescaled(dataset.boxes.of(i), s, side) for i, s in enumerate(known)]
 
 
 def whole(dataset: Dataset, side: int) -> Tensor:
