@@ -18,14 +18,15 @@ __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_ou
 data.shapes_pixels errors formats models.cvt models.plain models.small
 objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets
 retrieval schedules
-contest data.images data.mat data.pickles data.sampling data.shapes_drawing
-decisions.risk files injection.infuse levels localization.boxes models.backbones
-models.residual parallel plugins signals spans
+data.images data.mat data.pickles data.sampling data.shapes_drawing decisions.risk files
+injection.infuse levels localization.boxes models.backbones models.residual parallel
+plugins signals spans
 checkpoints config data data.augmentation_kfr data.views localization
-localization.sweeps logs optimizers parallel.norm parallel.wrapping strings
-data.classes data.constants data.listing data.shapes hierarchy localization.scores
-localization.truth models.efficientnet_lite models.timm_nets models.weights
-retrieval.collection settings
+localization.sweeps logs objectives.companions optimizers parallel.norm
+parallel.wrapping strings
+contest data.classes data.constants data.listing data.shapes hierarchy
+localization.scores localization.truth models.efficientnet_lite models.timm_nets
+models.weights retrieval.collection settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
 localization.fits loggers mapping mintree recipes sources weights
 branches drawing names rules suggestion transforms tree_distances undirected weightings
