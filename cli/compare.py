@@ -24,7 +24,9 @@ def compare(
     ctx: typer.Context,
     contender: Annotated[
         list[str] | None,
-        typer.Option(help="'OBJECTIVE + OBJECTIVE; key=value'; the first: baseline."),
+        typer.Option(
+            help="'OBJECTIVE + OBJECTIVE; key=value'; the first: baseline. Or: all."
+        ),
     ] = None,
     seeds: options.Seeds = 3,
     control: Annotated[
@@ -51,17 +53,21 @@ def compare(
     survives that is not knowledge. To repeat the command is to resume it. Writes
     compare.json and, with the extra `report`, compare.png.
     """
-    from kfr.contest import advice, judge
-    from kfr.contest import contender as read
+    from kfr.contest import advice, contenders, judge
 
-    there = [read(text) for text in contender or STANDARD]
+    there = contenders(contender or STANDARD)
+    runs = {
+        (who, shuffled, seed): _planned(ctx.params, who, seed, shuffled=shuffled)
+        for who in there
+        for seed in range(seeds)
+        for shuffled in (False, True)
+        if not shuffled or (who.knows and control)
+    }
     found: dict[str, list[Any]] = {who.name: [] for who in there}
-    controls: dict[str, list[Any]] = {w.name: [] for w in there if w.knows and control}
-    for who in there:
-        for seed in range(seeds):
-            found[who.name].append(_values(ctx.params, who, seed, shuffled=False))
-            if who.name in controls:
-                controls[who.name].append(_values(ctx.params, who, seed, shuffled=True))
+    controls: dict[str, list[Any]] = {}
+    for (who, shuffled, _), (run, folder) in runs.items():
+        kept = controls.setdefault(who.name, []) if shuffled else found[who.name]
+        kept.append(_values(run, folder, device))
     scores = judge(found, controls)
     text = advice(scores)
     _write(scores, text, out)
@@ -74,20 +80,40 @@ def compare(
     typer.echo(f"written: {out}/compare.json, {out}/compare.png")
 
 
-def _values(given: dict[str, Any], who: Any, seed: int, *, shuffled: bool) -> Any:
-    """Train a run, unless it is there, and return the values of each image."""
+def _planned(
+    given: dict[str, Any], who: Any, seed: int, *, shuffled: bool
+) -> tuple[Any, Path]:
+    """Return the configuration and the folder of a run.
+
+    Raises:
+        KfrError: it makes no sense, or the run that is there was trained otherwise.
+    """
     from kfr.contest import CONTROL, folder_of
     from kfr.defaults import completed
-    from kfr.image_values import image_values
+    from kfr.folders import begin
+    from kfr.plugins import check
     from kfr.settings import run_config
 
     folder = folder_of(given["out"], who, seed, control=shuffled)
     own = [*(given["settings"] or []), *who.settings, f"seed={seed}"]
     own += [f"shuffle={CONTROL + seed}"] if shuffled else []
     asked = {**given, "settings": own, "objective": list(who.objectives)}
-    values = completed(options.gathered(asked), ("dataset", "hierarchy"))
-    train_once(run_config(values), folder)
-    return image_values(folder, device=given["device"] or "auto")
+    asked = {k: v for k, v in asked.items() if k not in {"seeds", "metric"}}
+    chosen = run_config(completed(options.gathered(asked), ("dataset", "hierarchy")))
+    for objective in chosen.objective:
+        check("objective", objective)
+    check("head", chosen.head)
+    if (folder / "config.toml").exists():
+        begin(chosen, folder, resume=True)
+    return chosen, folder
+
+
+def _values(config: Any, folder: Path, device: str | None) -> Any:
+    """Train a run, unless it is there, and return the values of each image."""
+    from kfr.image_values import image_values
+
+    train_once(config, folder)
+    return image_values(folder, device=device or "auto")
 
 
 def _write(scores: Any, text: str, out: Path) -> None:

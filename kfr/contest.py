@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kfr.errors import UsageError
+from kfr.objectives.companions import every, knows
 
 Floats = NDArray[np.float64]
 Values = Mapping[str, Floats]  # metric -> value of each image [N], NaN: not counted
 
-# Objectives that do not look at the hierarchy: a control would repeat them.
-PLAIN = frozenset(
-    {"center", "contrastive", "cosine", "cross_entropy", "info_nce", "triplet"}
-)
+ALL = "all"
 CONTROL = 1000  # the permutation of seed s is drawn from CONTROL + s
 RESAMPLES = 1000
 _AT_ONCE = 50  # resamples whose counts are held together
@@ -34,8 +32,10 @@ class Contender(NamedTuple):
 
     @property
     def knows(self) -> bool:
-        """Whether the hierarchy has a part in it."""
-        return any(o.partition(",")[0] not in PLAIN for o in self.objectives)
+        """Whether the hierarchy has a part in it; a control would repeat others."""
+        pairs = (setting.partition("=") for setting in self.settings)
+        heads = [value.strip() for key, _, value in pairs if key.strip() == "head"]
+        return knows(self.objectives, heads[-1] if heads else "linear")
 
 
 class Gain(NamedTuple):
@@ -75,6 +75,12 @@ def contender(text: str) -> Contender:
             "'cross_entropy + qtr,alpha=3; rate=1e-3'"
         )
     return Contender(text.strip(), tuple(part for part in rest if part), objectives)
+
+
+def contenders(texts: Sequence[str]) -> list[Contender]:
+    """Read contenders, each once; `all` stands for every built-in objective."""
+    spread = [one for text in texts for one in (every() if text == ALL else [text])]
+    return list({who.name: who for who in map(contender, spread)}.values())
 
 
 def folder_of(out: Path, who: Contender, seed: int, *, control: bool) -> Path:

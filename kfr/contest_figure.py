@@ -6,6 +6,10 @@ from pathlib import Path
 from kfr.contest import Score
 from kfr.figures import new_figure, saved
 
+FEW = 8  # contenders that are listed in one column
+COLOURS = 10  # of matplotlib's cycle; then come the same with another mark
+MARKS = "osD^v"
+
 
 def contest_figure(scores: Mapping[str, Mapping[str, Score]], path: Path) -> None:
     """Draw contenders by accuracy and mistake distance, controls as hollow points.
@@ -18,21 +22,26 @@ def contest_figure(scores: Mapping[str, Mapping[str, Score]], path: Path) -> Non
     """
     first = next(iter(scores.values()))
     metrics = [m for m in ("mistake_severity", "hier_dist@5") if m in first]
-    figure = new_figure(5.2 * len(metrics), 4.6)
+    columns = 1 + (len(scores) > FEW)
+    figure = new_figure(5.2 * len(metrics), 4.3 + 0.16 * len(scores) / columns)
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        for name, by_metric in scores.items():
+        for i, (name, by_metric) in enumerate(scores.items()):
             x, y = by_metric[metric], by_metric["accuracy"]
             bars = {"xerr": _bar(x), "yerr": _bar(y), "capsize": 2}
-            (drawn, *_) = axes.errorbar(x.mean, y.mean, fmt="o", label=name, **bars)
+            mark = MARKS[i // COLOURS % len(MARKS)]
+            (drawn, *_) = axes.errorbar(x.mean, y.mean, fmt=mark, label=name, **bars)
             if x.knowledge and y.knowledge:
                 at = x.mean - x.knowledge.value, y.mean - y.knowledge.value
                 colour = drawn.get_color()
-                axes.plot(*at, "o", mfc="none", color=colour)
+                axes.plot(*at, mark, mfc="none", color=colour)
                 axes.plot(*zip((x.mean, y.mean), at, strict=True), ":", c=colour, lw=1)
         axes.set(xlabel=f"{metric} (smaller is better)", ylabel="accuracy")
     figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", fontsize=8
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        fontsize=8,
+        ncols=columns,
     )
     figure.suptitle("filled: the tree; hollow: its classes shuffled", fontsize=9)
     saved(figure, path)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import parallel_layers
+import parallel_objectives
 import torch
 from torch import nn
 
@@ -284,6 +285,7 @@ def nan():
 
 ALL = (losses, two_items, steps, gathering, talking, nan, ddp, sharded, resumed)
 ALL += (bounded, bounded_parts, parallel_layers.norm_layers, parallel_layers.refusal)
+ALL += (parallel_objectives.every_objective,)
 
 
 def main(folder):

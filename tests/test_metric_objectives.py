@@ -157,6 +157,16 @@ def test_hier_pulls_pairs_to_the_ancestor_they_draw():
     assert found.tolist() == pytest.approx(expected, rel=1e-4)
 
 
+def test_hier_finds_ancestors_of_its_proxies_too():
+    torch.manual_seed(0)
+    objective = plugins.make("objective", "hier,num_dim=3,proxies=32", None)
+    image = torch.ones(1, 3)
+    loss = objective(Output(image, image), torch.tensor([0]))  # of one: no triplet
+    assert loss.item() > 0
+    loss.backward()
+    assert (objective.proxies.grad.norm(dim=1) > 0).sum() > 8
+
+
 def test_hier_draws_neighbours_and_an_image_that_is_none():
     groups = torch.arange(12) // 4
     z = torch.eye(3)[groups] * 2 + 0.01 * torch.randn(

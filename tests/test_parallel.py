@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import parallel_layers
+import parallel_objectives
 import parallel_ranks
 import pytest
 import torch
@@ -41,7 +42,7 @@ def found(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     processes = [launch(r, request.param, folder) for r in range(request.param)]
     for process in processes:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said.decode()
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
@@ -51,6 +52,7 @@ def alone():
     """What one process finds."""
     names = ("losses", "two_items", "steps", "bounded", "gathering")
     found = {name: getattr(parallel_ranks, name)() for name in names}
+    found["every_objective"] = parallel_objectives.every_objective()
     return found | {"norm_layers": parallel_layers.norm_layers()}
 
 
@@ -68,6 +70,16 @@ def test_loss_gradient_and_statistics_are_those_of_one_process(
     assert one["loss"] > 0
     for rank in found:
         same(rank["losses"][name, norm], one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", parallel_objectives.NAMES)
+def test_every_objective_is_that_of_one_process(found, alone, name):
+    """With its head and its own parameters."""
+    one = alone["every_objective"][name]
+    for rank in found:
+        mine = rank["every_objective"][name]
+        torch.testing.assert_close(mine, one, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow

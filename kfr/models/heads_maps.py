@@ -19,7 +19,7 @@ def c2am(
 ) -> nn.Module:
     """A linear classifier, and a map that tells objects from what is behind them.
 
-    C2AM (Xie et al. 2022, section 3.2): P = sigmoid(norm(conv(Z))) `[N, 1, h, w]` of
+    C2AM (Xie et al., CVPR 2022): P = sigmoid(norm(conv(Z))) `[N, 1, h, w]` of
     the maps Z `[N, K, h, w]` of the backbone's `cam_layer`. `extra["foreground"]` is
     the mean of P Z over the places, `extra["background"]` that of (1 - P) Z, `[N, K]`
     each, and `extra["activation"]` is P; in training only. `channels` is K, without it

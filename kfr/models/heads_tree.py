@@ -20,8 +20,8 @@ TINY = 1e-12
 def cascade(width: int, knowledge: Knowledge) -> nn.Module:
     """One logit for each node, a softmax over siblings; logits are log p(class).
 
-    log p(class) is the sum of log p(node | parent) on its way (Redmon & Farhadi 2017,
-    section 4). The latter are `extra["log_conditional"]`, `[N, nodes]`. The features
+    log p(class) is the sum of log p(node | parent) on its way (Redmon & Farhadi,
+    CVPR 2017). The latter are `extra["log_conditional"]`, `[N, nodes]`. The features
     are the embedding.
     """
     return Cascade(width, class_tree(knowledge))
@@ -56,7 +56,7 @@ def levels(width: int, knowledge: Knowledge) -> nn.Module:
 
 
 def haf(width: int, knowledge: Knowledge) -> nn.Module:
-    """`levels` whose classifiers' rows have norm 1 (Garg et al. 2022, section 3).
+    """`levels` whose classifiers' rows have norm 1 (Garg et al., ECCV 2022).
 
     The rows are `extra["shared/weight_1"]` and so on.
     """
@@ -98,7 +98,7 @@ def hier_cos(width: int, knowledge: Knowledge) -> nn.Module:
     """An axis for each node but the root; logits are norms in the classes' subspaces.
 
     The subspace of a class is spanned by the axes of the nodes on its way (Hier-COS,
-    Sani & Anand 2026, section 4); classes are leaves, and nothing is below them. z, the
+    Sani & Anand, CVPR 2026); classes are leaves, and nothing is below them. z, the
     embedding `[N, nodes - 1]`, is a linear map of the features.
     """
     return Subspaces(width, class_tree(knowledge))
@@ -129,7 +129,7 @@ def prototypes(
 ) -> nn.Module:
     """A learnt point for each class; logits are -|z - point|.
 
-    Landrieu & Garnot 2021, section 3.1. The points are `extra["shared/prototypes"]`. z,
+    Landrieu & Garnot, BMVC 2021. The points are `extra["shared/prototypes"]`. z,
     the embedding, is the features, or with `num_dim` a linear map of them.
     """
     size = num_dim or width

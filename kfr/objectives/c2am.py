@@ -24,7 +24,7 @@ def c2am(
 ) -> Objective:
     """L_neg + L_pos of foregrounds + L_pos of backgrounds; needs the head `c2am`.
 
-    C2AM (Xie et al. 2022, eq. 3 to 7), which looks at no label; add it to another
+    C2AM (Xie et al., CVPR 2022), which looks at no label; add it to another
     objective. With s the cosine, L_neg is the mean over all pairs of -log(1 -
     s(foreground_i, background_j)), L_pos the mean over pairs i, j of different images
     of -w_ij log s_ij, w_ij = exp(-alpha rank of s_ij among the s_i., from 0).

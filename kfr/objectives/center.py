@@ -22,11 +22,11 @@ def center(
     weight: Annotated[float, Field(ge=0)] = 0.1,
     rate: Annotated[float, Field(ge=0, le=1)] = 0.5,
 ) -> Objective:
-    """Weight times the mean of |z - c_y|^2 / 2 (Wen et al. 2016, eq. 2).
+    """Weight times the mean of |z - c_y|^2 / 2 (Wen et al., ECCV 2016).
 
     Add it to `cross_entropy`. The centres c `[C, num_dim]` are no parameters: after
     each batch in training c_j moves by rate sum_i q_ij (z_i - c_j) / (1 + sum_i q_ij),
-    q the shares of the classes (eq. 4), and they are saved with the run; for fixed
+    q the shares of the classes, and they are saved with the run; for fixed
     ones take `embedding_mse`. num_dim is the width of the embeddings: without it the
     number of classes, as the head `semantic,embedding=onehot` has it.
     """

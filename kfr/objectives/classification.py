@@ -20,7 +20,7 @@ def cross_entropy(
 ) -> Objective:
     """-sum_c q_c log softmax(logits)_c, q = (1 - smoothing) onehot(y) + smoothing / C.
 
-    Label smoothing after Szegedy et al. 2016, section 7. For a set of classes the first
+    Label smoothing after Szegedy et al., CVPR 2016. For a set of classes the first
     part is -log of their summed probability.
     """
     return partial(_cross_entropy, smoothing=smoothing)

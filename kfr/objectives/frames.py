@@ -29,7 +29,7 @@ def haframe(
 ) -> Objective:
     """(1 - alpha) CE(W z, y) + alpha sum_c (cos(z, w_c) - cos(w_y, w_c))^2.
 
-    HAFrame (Liang & Davis 2023, eq. 5 to 7), the mean over the batch; the rows of W are
+    HAFrame (Liang & Davis, ICCV 2023), the mean over the batch; the rows of W are
     the class embedding `prototypes,gamma=GAMMA`. Needs the head
     `semantic,embedding=prototypes+gamma=GAMMA,classifier=false`, whose logits, cosines
     to the rows, answer the same as W z. CIFAR-100 in the paper: alpha 0.4, gamma 2.
@@ -44,7 +44,7 @@ def hier_cos(
 ) -> Objective:
     """KL(q || softmax |z|) + alpha sum_k |onehot_k - |z_k| / norm(z_k)|_1.
 
-    Hier-COS (Sani & Anand 2026, section 4); needs the head `hier_cos`. z has a number
+    Hier-COS (Sani & Anand, CVPR 2026); needs the head `hier_cos`. z has a number
     for each node but the root, z_k those at depth k. On the way to a class at depth n
     q ~ exp(2 / (n - k + 1)) at depth k. Where the way ends above depth k, |z_k|_1 takes
     the term's place; below an inner node, of which only the way to it is known, none.

@@ -31,7 +31,7 @@ def cpcc(
 ) -> Objective:
     """Weight times 1 - Pearson(d, D) over pairs of classes in the batch; add it to CE.
 
-    The cophenetic correlation coefficient (Zeng et al. 2023, eq. 2): D is the class
+    The cophenetic correlation coefficient (Zeng et al., ICLR 2023): D is the class
     distance, d the distance of the classes' mean embeddings: `euclidean`, `cosine` (1 -
     cos), or `poincare`, of the means mapped to the ball (after Sinha et al. 2024). The
     class of a mixed image is the one of its largest share; images of several possible
@@ -43,8 +43,8 @@ def cpcc(
 def prototype_distortion(knowledge: Knowledge, *, weight: Weight = 1.0) -> Objective:
     """Weight times mean ((s d - D) / D)^2 over pairs of classes; add it to CE.
 
-    The scale-free distortion of the learnt prototypes (Landrieu & Garnot 2021, eq. 5
-    and 8): d is their distance, s = sum(d / D) / sum((d / D)^2) the best scale. Needs
+    The scale-free distortion of the learnt prototypes (Landrieu & Garnot, BMVC
+    2021): d is their distance, s = sum(d / D) / sum((d / D)^2) the best scale. Needs
     the head `prototypes`; classes at distance D = 0 are no pair.
     """
     return Distortion(knowledge, weight)

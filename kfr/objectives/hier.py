@@ -30,15 +30,17 @@ def hier(
     curvature: Annotated[float, Field(gt=0)] = 0.1,
     radius: Annotated[float, Field(gt=0)] = 2.3,
 ) -> Objective:
-    """HIER's regulariser (Kim et al. 2023, eq. 4 to 8); add it to another objective.
+    """HIER's regulariser (Kim et al., CVPR 2023); add it to another objective.
 
     Embeddings are mapped to the Poincare ball. Of triplets (i, j, k), i and j among
     each other's nearest `neighbours` and k not, r is the proxy for {i, j} and R for all
     three: drawn with probability softmax(-max distance / temperature), the draw's
     gradient passed straight through. The loss is the mean of relu(d(i,r) - d(i,R) +
     margin) + relu(d(j,r) - d(j,R) + margin) + relu(d(k,R) - d(k,r) + margin), 0 where r
-    = R. It uses no labels and no hierarchy, and draws `triplets` for each image.
-    num_dim is the width of the embeddings, without it the number of classes.
+    = R; over triplets of images, plus the same over triplets of proxies. It uses no
+    labels (their program puts images of one class before other neighbours) and no
+    hierarchy, and draws `triplets` for each image or proxy. num_dim is the width of the
+    embeddings, without it the number of classes.
     """
     width = num_dim or len(knowledge.labels)
     return AncestorProxies(
@@ -81,11 +83,15 @@ class AncestorProxies(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             points = to_ball(full(z), self.curvature, self.radius)
             proxies = to_ball(self.proxies.to(points), self.curvature, self.radius)
-            to_proxy = ball_distances(points, proxies, self.curvature)
-            i, j, k = self._draw(points.detach())
-            if not len(i):
-                return to_proxy.sum() * 0
-            return self._hinges(to_proxy[i], to_proxy[j], to_proxy[k]).mean()
+            return self._term(points, proxies) + self._term(proxies, proxies)
+
+    def _term(self, points: Tensor, proxies: Tensor) -> Tensor:
+        """Return the mean over triplets of points, 0 where there are none."""
+        to_proxy = ball_distances(points, proxies, self.curvature)
+        i, j, k = self._draw(points.detach())
+        if not len(i):
+            return to_proxy.sum() * 0
+        return self._hinges(to_proxy[i], to_proxy[j], to_proxy[k]).mean()
 
     def _draw(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return triplets, `[T]` each, of images that have neighbours and others."""

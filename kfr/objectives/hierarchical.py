@@ -32,7 +32,7 @@ def hxe(
 ) -> Objective:
     """-sum_l lambda_l log p(l | parent of l) over the nodes l on the way to the class.
 
-    Bertinetto et al. 2020, eq. 4 and 5: p(l | parent) is the ratio of masses, lambda_l
+    Bertinetto et al., CVPR 2020: p(l | parent) is the ratio of masses, lambda_l
     = exp(-alpha depth(l)), divided with `normalize` by its sum over all nodes, as their
     program does. For alpha 0 it is cross-entropy. To an inner node, the way ends there.
     """
@@ -42,7 +42,7 @@ def hxe(
 def cascade(knowledge: Knowledge, *, alpha: Rate = 0.0) -> Objective:
     """-sum_l exp(-alpha depth(l)) log p(l | parent) of a softmax over siblings.
 
-    Redmon & Farhadi 2017, section 4, for alpha 0; needs the head `cascade`.
+    Redmon & Farhadi, CVPR 2017 (YOLO9000), for alpha 0; needs the head `cascade`.
     """
     return Ways(class_tree(knowledge), alpha, False, _from_head)
 
@@ -50,7 +50,7 @@ def cascade(knowledge: Knowledge, *, alpha: Rate = 0.0) -> Objective:
 def tree_supervision(
     knowledge: Knowledge, *, kind: Literal["soft", "hard"] = "soft"
 ) -> Objective:
-    """Train a linear head to decide along the tree (NBDT, Wan et al. 2021, section 3).
+    """Train a linear head to decide along the tree (NBDT, Wan et al., ICLR 2021).
 
     A node's logit is the mean of its classes' logits, and p(l | parent) a softmax over
     siblings. `soft` is -log of their product on the way, the probability of the class
@@ -66,7 +66,7 @@ def tree_supervision(
 def soft_labels(knowledge: Knowledge, *, beta: Rate = 10.0) -> Objective:
     """KL(q || p), q_c = softmax_c(-beta D(y, c) / max D).
 
-    Bertinetto et al. 2020, eq. 6; D is the knowledge's distance. Summed over classes
+    Bertinetto et al., CVPR 2020; D is the knowledge's distance. Summed over classes
     and averaged over images; the gradient is that of cross-entropy with q. Of mixed
     images q is the mean.
     """

@@ -31,7 +31,7 @@ def multi_level(
 ) -> Objective:
     """sum_k w_k CE_k / sum_k w_k, w_k = decay^(K - k); needs the head `levels`.
 
-    CE_k is the cross-entropy of the head of level k (Chang et al. 2021, eq. 1, has
+    CE_k is the cross-entropy of the head of level k (Chang et al., CVPR 2021, has
     equal weights).
     """
     return MultiLevel(knowledge, decay)
@@ -40,7 +40,7 @@ def multi_level(
 def tree_path(knowledge: Knowledge) -> Objective:
     """KL(q || softmax of all levels' logits together); needs the head `levels`.
 
-    q is 1 / K at the group of each level (Park et al. 2025, eq. 4). Add it to
+    q is 1 / K at the group of each level (Park et al., ICLR 2025). Add it to
     `multi_level` or `cross_entropy`.
     """
     return TreePath(knowledge)
@@ -56,7 +56,7 @@ def haf(
 ) -> Objective:
     """CE_K and three terms for every level k < K; needs the head `haf`.
 
-    Hierarchy-aware features (Garg et al. 2022, section 3). p_k is the softmax of level
+    Hierarchy-aware features (Garg et al., ECCV 2022). p_k is the softmax of level
     k, s_k that of level k + 1 summed over each group's children. `consistency`: the
     Jensen-Shannon divergence JSD(p_k, s_k). `geometry`: 1 - cos of a group's row and
     the sum of its children's rows, mean over groups. `dissimilarity`: relu(margin -

@@ -34,7 +34,7 @@ def contrastive(
 ) -> Objective:
     """d^2 / 2 for pairs of one class, relu(margin - d)^2 / 2 for others, their mean.
 
-    Hadsell et al. 2006, eq. 4; d is the L`p` distance.
+    Hadsell et al., CVPR 2006; d is the L`p` distance.
     """
     return partial(_of_relations, loss=partial(_contrastive, margin=margin, p=p))
 
@@ -48,9 +48,9 @@ def triplet(
 ) -> Objective:
     """relu(margin + d(a, positive) - d(a, negative)), the mean over triplets.
 
-    Schroff et al. 2015, eq. 1; d is the L`p` distance, not squared. `all` triplets of
+    Schroff et al., CVPR 2015; d is the L`p` distance, not squared. `all` triplets of
     the batch, exactly, in O(B^2 log B); or of each anchor the `hard` one alone, its
-    farthest positive and nearest negative (Hermans et al. 2017, eq. 5).
+    farthest positive and nearest negative (Hermans et al. 2017).
     """
     one = _batch_all if triplets == "all" else _batch_hard
     return partial(_of_relations, loss=partial(one, margin=margin, p=p))
@@ -63,8 +63,8 @@ def info_nce(
 ) -> Objective:
     """-mean over positives of log softmax_j(cos(z_i, z_j) / temperature), j not i.
 
-    Supervised: the positives of an image are the others of its class (Khosla et al.
-    2020, eq. 2, "out"); the mean over images that have some.
+    Supervised: the positives of an image are the others of its class (Khosla et al.,
+    NeurIPS 2020, "out"); the mean over images that have some.
     """
     return partial(_of_relations, loss=partial(_info_nce, temperature=temperature))
 

@@ -36,7 +36,7 @@ def inverse_correlation(
     embedding: str = "unitsphere",
     classifier_weight: Weight = 0.0,
 ) -> Objective:
-    """1 - <e_y, z / |z|> (Barz & Denzler 2019, eq. 6)."""
+    """1 - <e_y, z / |z|> (Barz & Denzler 2019, WACV)."""
     return ClassPoints(knowledge, embedding, _inverse_correlation, classifier_weight)
 
 
@@ -105,7 +105,7 @@ def devise(
 ) -> Objective:
     """sum_c relu(margin - s_y + s_c) - margin, s_c = <e_c / |e_c|, z>.
 
-    Frome et al. 2013, eq. 1; z is not normalised, as in cvjena/semantic-embeddings. The
+    Frome et al., NIPS 2013; z is not normalised, as in cvjena/semantic-embeddings. The
     sum is over all classes, and -margin takes the term of y out of it.
     """
     loss = partial(_devise, margin=margin)

@@ -1,0 +1,57 @@
+"""Every objective that ships with kfr, with the head it needs, in several processes.
+
+In float32, as some heads compute in it whatever they are given.
+"""
+
+import torch
+from torch import nn
+
+from kfr import Hierarchy, LabelMapping, build_knowledge, models, parallel, plugins
+from kfr.objectives.companions import COMPANIONS, objectives_of
+from kfr.parallel.batch import whole
+from kfr.parallel.norm import synchronised
+from kfr.parallel.wrapping import average_gradients, wrap
+
+NAMES = sorted(COMPANIONS)
+ITEMS, SIZE = 7, 16
+PAIRS = [
+    ("animal", "mammal"),
+    ("mammal", "cat"),
+    ("mammal", "dog"),
+    ("animal", "bird"),
+    ("bird", "parrot"),
+    ("bird", "owl"),
+    ("animal", "fish"),
+]
+CLASSES = ("cat", "dog", "parrot", "owl", "fish")
+
+
+def knowledge():
+    mapping = LabelMapping(dataset="zoo", nodes={name: name for name in CLASSES})
+    return build_knowledge(Hierarchy.from_pairs(PAIRS), mapping)
+
+
+def every_objective():
+    """Return of each the loss and all gradients after one pass over the items."""
+    draw = torch.Generator().manual_seed(3)
+    images = torch.randn(ITEMS, 3, SIZE, SIZE, generator=draw)
+    target = torch.tensor([0, 1, 2, 3, 4, 0, 2])
+    known = knowledge()
+    return {name: _passed(name, known, images, target) for name in NAMES}
+
+
+def _passed(name, known, images, target):
+    torch.manual_seed(0)
+    head = COMPANIONS[name].head
+    model = synchronised(models.build("small,width=16", head, SIZE, known))
+    terms = [plugins.make("objective", text, known) for text in objectives_of(name)]
+    modules = nn.ModuleList([model, *(t for t in terms if isinstance(t, nn.Module))])
+    own = parallel.share(ITEMS)
+    loss_of = whole(lambda output, y: sum(term(output, y) for term in terms))
+    output = wrap(model)(images[own])
+    torch.manual_seed(5)  # as `fit` does: draws are the same in every process
+    loss = loss_of(output, target[own])
+    loss.backward()
+    average_gradients(modules.parameters())
+    grads = {n: p.grad.clone() for n, p in modules.named_parameters()}
+    return {"loss": loss.detach(), "grad": grads}
