@@ -172,5 +172,11 @@ def _decide(
     for path, answer in zip(images, found, strict=True):
         rows = [(s.name, s.probability, s.gloss) for s in answer.path]
         show_table(("answer, and what it is", "probability", ""), rows, str(path))
-        others = ", ".join(f"{a.label} {a.probability:.3g}" for a in answer.others)
+        others = ", ".join(f"{_called(a)} {a.probability:.3g}" for a in answer.others)
         typer.echo(f"likeliest classes: {others}")
+
+
+def _called(answer: Any) -> str:
+    """Return a class's label, or the name of the node that it is."""
+    name: str = answer.path[0] if answer.label == answer.node else answer.label
+    return name

@@ -137,7 +137,7 @@ def test_train_evaluate_and_predict_print_tables(kfr, here):
 
 MISTAKES = [
     ("train --epocs 3", 2, "epocs"),
-    ("train SMALL --source wordnet --epochs 0", 2, "epochs = 0"),
+    ("train SMALL --source wordnet --epochs -1", 2, "epochs = -1"),
     ("train SMALL --source wordnte", 2, "did you mean 'wordnet'"),
     ("train SMALL --source no.txt", 4, "there is no hierarchy file 'no.txt'"),
     ("train SMALL --source wordnet --objective qrt", 2, "mean 'qtr'"),

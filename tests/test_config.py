@@ -171,7 +171,7 @@ def test_whatever_is_set_only_our_errors_escape(settings):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": 0}, "epochs = 0: Input should be greater than 0"),
+        ({"epochs": -1}, "epochs = -1: Input should be greater than or equal to 0"),
         ({"rate": "fast"}, "rate = 'fast': Input should be a valid number"),
         ({"rate": float("inf")}, "rate = inf: Input should be a finite number"),
         (
@@ -195,9 +195,9 @@ def test_a_wrong_value_is_named(values, message):
 
 def test_all_wrong_and_missing_values_are_named_at_once():
     with pytest.raises(UsageError) as raised:
-        run_config({"epochs": 0, "seed": -1})
+        run_config({"epochs": -1, "seed": -1})
     message = str(raised.value)
-    assert "epochs = 0" in message
+    assert "epochs = -1" in message
     assert "seed = -1" in message
     assert "give --dataset; give --hierarchy" in message
 

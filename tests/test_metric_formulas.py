@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 from garden import LABELS, PARENT, STEPS, predictions, without_ties
-from metrics_slowly import ORDER, SLOW, knn_slowly, probe_slowly
+from metrics_slowly import ORDER, SLOW, knn_slowly
+from probe_slowly import probe_slowly
 from test_metrics import SLOW as PLAIN
 
 from kfr import Hierarchy, LabelMapping, build_knowledge

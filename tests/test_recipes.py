@@ -13,6 +13,7 @@ from kfr.settings import run_config
 from kfr.training import fit
 
 NAMES = sorted(recipes())
+TRAINED = [name for name in NAMES if read_recipe(name).get("epochs") != 0]
 SINGLE = (
     *("dataset", "weighting", "transform", "distance", "backbone", "head"),
     *("optimizer", "schedule", "augmentation", "mixing", "sampler"),
@@ -53,7 +54,7 @@ def test_a_recipe_names_parts_that_are_there_and_their_options(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_recipe_runs_two_steps(name, tmp_path):
     values = {**read_recipe(name), **TINY}
     if "attributes=awa" in values.get("injection", ""):
