@@ -25,17 +25,19 @@ _FREE = {
 def begin(config: RunConfig, out: Path, *, resume: bool, changes: bool = False) -> None:
     """Lay out the run folder, or see that it is the same run's.
 
-    With `changes`, a run goes on under other settings, which are written down.
+    With `changes`, a run goes on under other settings, which are written down. A folder
+    with nothing but settings holds no run: that one failed before it began.
 
     Raises:
         UsageError: there is a run already, or another one is to be resumed.
     """
     path = out / "config.toml"
-    if not path.exists():
-        if out.is_dir() and any(out.iterdir()):
-            raise UsageError(f"{out} is neither empty nor a run; choose another --out")
+    there = {inside.name for inside in out.iterdir()} if out.is_dir() else set()
+    if there <= {path.name}:
         write_whole(path, config.to_toml())
         return
+    if not path.exists():
+        raise UsageError(f"{out} is neither empty nor a run; choose another --out")
     if not resume:
         raise UsageError(
             f"{out} is a run already; add --resume, or choose another --out"

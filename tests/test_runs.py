@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from kfr import load
+from kfr.data.shapes_drawing import LABELS
 from kfr.errors import DataError, MissingError, UsageError
 from kfr.files import load_arrays
 from kfr.folders import free_folder
@@ -141,7 +142,7 @@ def test_resuming_under_a_changed_hierarchy_is_refused(tmp_path):
     labels = [f"n{i}" for i in range(24)]
     tree.write_text("".join(f"root {x}\n" for x in labels))
     mapping = tmp_path / "map.json"
-    names = load_labels()
+    names = LABELS
     mapping.write_text(json.dumps(dict(zip(names, labels, strict=True))))
     changes = {"hierarchy": str(tree), "mapping": str(mapping), "epochs": 1}
     trained(tmp_path / "run", **changes)
@@ -154,17 +155,45 @@ def test_resuming_under_a_changed_hierarchy_is_refused(tmp_path):
         list(train(config(**changes), tmp_path / "run", resume=True))
 
 
-def load_labels():
-    from kfr.data.shapes_drawing import LABELS
-
-    return LABELS
-
-
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     (tmp_path / "holiday.txt").write_text("mine")
     with pytest.raises(UsageError, match="neither empty nor a run"):
         list(train(config(), tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["holiday.txt"]
+
+
+def test_a_start_that_failed_is_no_run_yet(tmp_path):
+    wrong = config(epochs=1, hierarchy=str(tmp_path / "tree.txt"))
+    with pytest.raises(MissingError, match=r"tree\.txt"):
+        list(train(wrong, tmp_path / "run"))
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["config.toml"]
+    changes = {"epochs": 1, "limit_train": 64}
+    trained(tmp_path / "run", **changes)
+    with pytest.raises(UsageError, match="is a run already"):
+        trained(tmp_path / "run", **changes)
+
+
+def test_a_run_that_was_moved_needs_its_hierarchy_no_more(tmp_path, kfr, monkeypatch):
+    """It is scored, and goes on, with what it knows itself."""
+    tree = tmp_path / "tree.txt"
+    tree.write_text("".join(f'{"ab"[i % 2]} "{x}"\n' for i, x in enumerate(LABELS)))
+    tree.write_text(tree.read_text() + "root a\nroot b\n")
+    changes = {"hierarchy": str(tree), "epochs": 1, "limit_train": 64}
+    run, moved = trained(tmp_path / "run", **changes), tmp_path / "far" / "moved"
+    moved.parent.mkdir()
+    run.rename(moved)
+    tree.unlink()
+    monkeypatch.setenv("KFR_CACHE", str(tmp_path / "empty"))
+    report = json.loads((moved / "report.json").read_text())
+    scored = kfr("evaluate", moved, "--device", "cpu", "--json")
+    assert scored.code == 0, scored.err
+    assert json.loads(scored.out)["metrics"] == pytest.approx(report["metrics"])
+    more = ("train", "--resume", "--out", moved, "--epochs", 2, "--allow-changes")
+    done = kfr(*more)
+    assert done.code == 0, done.err
+    assert [record["epoch"] for record in history(moved)] == [1, 2]
+    again = json.loads((moved / "report.json").read_text())
+    assert again["knowledge"] == report["knowledge"]
 
 
 def test_the_best_epoch_is_chosen_on_a_part_of_train_and_patience_stops(tmp_path):
