@@ -7,19 +7,29 @@ import os
 import sys
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import parallel_layers
 import parallel_objectives
 import torch
+from parallel_world import (
+    CPU,
+    ITEMS,
+    OBJECTIVES,
+    Centres,
+    backward,
+    gradients,
+    items,
+    knowledge,
+    network,
+    objective,
+    state,
+)
 from torch import nn
 
 from kfr import checkpoints, parallel, plugins
 from kfr.data import Batch
-from kfr.distance import DistanceMatrix
 from kfr.files import load_arrays
-from kfr.models import Output
+from kfr.models import Output, told
 from kfr.optimizers import optimizer_for
 from kfr.parallel import wrapping
 from kfr.parallel.batch import gather_rows, gathered_batch, whole
@@ -27,92 +37,7 @@ from kfr.parallel.norm import synchronised
 from kfr.parallel.wrapping import average_gradients, in_step, wrap
 from kfr.stepping import Stepper, Total
 
-CLASSES, ITEMS, WIDTH = 6, 7, 5
-CPU = torch.device("cpu")
 SAVED = count()  # checkpoints
-OBJECTIVES = {
-    "cross_entropy": ["cross_entropy"],
-    "smoothed": ["cross_entropy,smoothing=0.1"],
-    **{
-        f"qtr-{how}": ["cross_entropy", f"qtr,ell=1.2,normalize={how},alpha=3"]
-        for how in ("batch", "sample", "feature")
-    },
-    "pairs": ["cross_entropy", "contrastive", "triplet,margin=0.5", "info_nce"],
-    "classes": ["soft_labels", "cpcc", "cpcc,geometry=poincare"],
-}
-
-
-class Net(nn.Module):
-    """A small convolution network with batch normalisation of both kinds, or none."""
-
-    def __init__(self, norm=True):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 4, 3),
-            nn.BatchNorm2d(4) if norm else nn.Identity(),
-            nn.Tanh(),
-            nn.Flatten(),
-            nn.Linear(4 * 16, WIDTH),
-            nn.BatchNorm1d(WIDTH) if norm else nn.Identity(),
-        )
-        self.logits = nn.Linear(WIDTH, CLASSES)
-
-    def forward(self, images):
-        embedding = self.body(images)
-        return Output(embedding, self.logits(embedding))
-
-
-class Centres(nn.Module):
-    """An objective with parameters: how far embeddings are from their centre."""
-
-    def __init__(self):
-        super().__init__()
-        self.centre = nn.Parameter(torch.ones(CLASSES, WIDTH).double().tril())
-
-    def forward(self, output, target):
-        return (output.embedding - self.centre[target]).square().mean()
-
-
-def knowledge():
-    place = np.arange(CLASSES)
-    steps = np.abs(place[:, None] - place).astype(float)
-    return SimpleNamespace(labels=tuple("abcdef"), distances=DistanceMatrix(steps))
-
-
-def items(count=ITEMS):
-    draw = torch.Generator().manual_seed(3)
-    images = torch.randn(count, 3, 6, 6, generator=draw, dtype=torch.float64)
-    return images, torch.randint(CLASSES, (count,), generator=draw)
-
-
-def network(norm=True, seed=0):
-    torch.manual_seed(seed)
-    return Net(norm).double()
-
-
-def objective(names):
-    made = [plugins.make("objective", name, knowledge()) for name in names]
-    return lambda output, target: sum(term(output, target) for term in made)
-
-
-def state(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def gradients(model):
-    return {name: p.grad.clone() for name, p in model.named_parameters()}
-
-
-def backward(model, loss_of, how="average", count=ITEMS):
-    """Return the loss, the gradients and the state after one pass over the items."""
-    images, target = items(count)
-    own = parallel.share(count)
-    called = wrap(model, how)
-    loss = whole(loss_of)(called(images[own]), target[own])
-    loss.backward()
-    if how == "average":
-        average_gradients(model.parameters())
-    return {"loss": loss.detach(), "grad": gradients(model), "state": state(model)}
 
 
 def losses():
@@ -283,8 +208,29 @@ def nan():
     return {"own": bad, "agreed": parallel.agree(bad), "loss": loss.detach()}
 
 
-ALL = (losses, two_items, steps, gathering, talking, nan, ddp, sharded, resumed)
-ALL += (bounded, bounded_parts, parallel_layers.norm_layers, parallel_layers.refusal)
+def attributes():
+    """Class and attributes are learnt together; some values are not known."""
+    images, target = items()
+    knows = knowledge()
+    knows.attributes = {"colour": ("blue", "red"), "fur": ("long", "short")}
+    place = torch.arange(ITEMS)
+    codes = torch.stack([place % 3 - 1, place % 2 - (place > 3).long()], 1)
+    sizes = "hidden=8,embedding=6,narrow=4,dropout=0,reader_dropout=0"
+    torch.manual_seed(0)
+    head = plugins.make("head", f"attributes,{sizes}", 108, knows)
+    model = synchronised(nn.Sequential(nn.Flatten(), head).double())
+    learn = plugins.make("objective", "attributes", knows)
+    own = parallel.share(ITEMS)
+    output = told(model(images[own]), codes[own])
+    loss = whole(learn)(output, target[own])
+    loss.backward()
+    average_gradients(model.parameters())
+    return {"loss": loss.detach(), "grad": gradients(model), "state": state(model)}
+
+
+ALL = (losses, attributes, two_items, steps, gathering, talking, nan, ddp, sharded)
+ALL += (resumed, bounded, bounded_parts)
+ALL += (parallel_layers.norm_layers, parallel_layers.refusal)
 ALL += (parallel_objectives.every_objective,)
 
 
