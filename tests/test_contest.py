@@ -106,6 +106,17 @@ def test_advice_says_no_more_than_the_figures():
     assert not Gain(0.1, -0.1, 0.3).sure
 
 
+def test_advice_says_which_share_a_shuffled_tree_gives():
+    """By hand: of 1 that distance falls by, 0.25 is left; accuracy is just the same."""
+    base, near, control = (
+        [{"accuracy": np.ones(9), "hier_dist@5": np.full(9, far)}]
+        for far in (5.0, 4.0, 4.75)
+    )
+    scores = judge({"base": base, "near": near}, {"near": control}, resamples=20)
+    assert scores["near"]["hier_dist@5"].knowledge == (-0.75, -0.75, -0.75)
+    assert "gives 25% of that" in advice(scores)
+
+
 def test_the_picture_shows_contenders_and_controls(tmp_path):
     rng = np.random.default_rng(5)
     found = {"base": runs(rng, 5.0), "near": runs(rng, 4.0)}

@@ -66,6 +66,17 @@ def test_the_loss_follows_its_definition(knowledge, how, ell, relative):
     assert loss.item() == pytest.approx(expected, rel=1e-6)  # the table is float32
 
 
+def test_without_options_it_is_the_relative_loss_once(knowledge):
+    z, target = images(7, dtype=torch.float64)
+    said = {"alpha": 1, "ell": 1, "normalize": "sample", "scale": 1}
+    said |= {"relative": True, "triplets": "all"}
+    plain = loss_and_gradient(qtr(knowledge), z, target)
+    for one, other in zip(
+        plain, loss_and_gradient(qtr(knowledge, **said), z, target), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
 def test_the_gradient_is_that_of_the_cube_all_the_way_to_the_embeddings(knowledge):
     z, target = images(12, dtype=torch.float64)
     _, gradient = loss_and_gradient(qtr(knowledge, ell=1.2), z, target)

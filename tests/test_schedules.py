@@ -98,3 +98,10 @@ def test_an_unknown_option_or_value_is_named():
         schedule("sgdr,bas=1")
     with pytest.raises(PluginError, match="every='0'"):
         schedule("step,every=0")
+
+
+def test_one_cycle_rises_in_three_tenths_and_falls_to_nothing():
+    level = schedule("one_cycle", 10)
+    halfway = 0.04 + 0.96 / 2  # between the start and the top, along a cosine
+    expected = {0: 0.04, 1.5: halfway, 3: 1, 6.5: 0.5, 10: 0}
+    assert {t: level(t) for t in expected} == pytest.approx(expected, abs=2e-5)
