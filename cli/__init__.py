@@ -17,6 +17,7 @@ from . import (
     data,
     demo,
     deploy,
+    distill,
     doctor,
     embed,
     evaluate,
@@ -46,7 +47,7 @@ for command in (
     *(runs.train, evaluate.evaluate, evaluate.predict, calibrate.calibrate),
     *(sweep.sweep, compare.compare, recipes.recipes),
     *(report.report, ablate.ablate, listing.runs, deploy.export),
-    *(localize.localize, demo.demo, doctor.doctor),
+    *(distill.distill, localize.localize, demo.demo, doctor.doctor),
 ):
     app.command()(command)
 

@@ -51,14 +51,16 @@ stepping suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation metrics.alignment
 metrics.retrieval objectives.frames objectives.geometry retrieval.conditions sections
 training
-assembly metrics.probing retrieval.exact retrieval.queries retrieval.tags saving sweeps
+assembly metrics.probing retrieval.exact retrieval.lessons retrieval.queries
+retrieval.tags saving sweeps
 folders injection.ablation retrieval.approximate retrieval.baselines
 recognition scoring
 answering calibration deployment features image_values injection.grouping
-injection.zero_shot localization.runs report_run retrieval.stage runs
+injection.zero_shot localization.runs report_run retrieval.stage retrieval.student runs
 localization.pictures localization.writing report_figures retrieval.embedding
 retrieval.evaluating
-report_page retrieval.answers retrieval.building retrieval.trial_gallery
+report_page retrieval.answers retrieval.building retrieval.distilling retrieval.judging
+retrieval.trial_gallery
 retrieval.gallery
 """
 LEVEL = {
