@@ -25,7 +25,7 @@ KINDS = (
     "faiss,kind=flat",
     "faiss,kind=ivf,lists=1000",
     "faiss,kind=ivfpq,lists=1000",
-    "faiss,kind=ivfpq,lists=1000,rerank=50",
+    "faiss,kind=ivfpq,lists=1000,probes=64",
 )
 
 
@@ -127,7 +127,7 @@ def built(plugin: str, vectors: np.ndarray) -> Index:
 
 def clouds(count: int, seed: int) -> np.ndarray:
     """Return unit vectors round the centres of classes, the classes not well apart."""
-    centres = 0.5 * np.random.default_rng(9).normal(size=(CLASSES, WIDTH))
+    centres = 0.6 * np.random.default_rng(9).normal(size=(CLASSES, WIDTH))
     draw = np.random.default_rng(seed)
     found = centres[draw.integers(0, CLASSES, count)]
     found += draw.normal(size=found.shape)
