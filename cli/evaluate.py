@@ -35,7 +35,7 @@ def evaluate(
     json: options.Json = False,
     queries: retrieval.Queries = None,
     k: retrieval.K = 10,
-    weight: retrieval.Weight = 1.1,
+    weight: retrieval.Weight = None,
     include_query: retrieval.IncludeQuery = False,
     split: retrieval.Split = "test",
     gallery: retrieval.Gallery = None,

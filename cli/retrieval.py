@@ -21,9 +21,12 @@ K = Annotated[
     int, typer.Option("--k", min=1, help="Images to find.", rich_help_panel=_PANEL)
 ]
 Weight = Annotated[
-    float,
+    float | None,
     typer.Option(
-        "--lambda", min=0, help="How much moving away costs.", rich_help_panel=_PANEL
+        "--lambda",
+        min=0,
+        help="How much moving away costs. [default: the student's, else 1.1]",
+        rich_help_panel=_PANEL,
     ),
 ]
 IncludeQuery = Annotated[
@@ -44,19 +47,14 @@ _DRAWN = 6  # queries
 
 def evaluate_retrieval(given: dict[str, Any]) -> None:
     """Search for all queries in all ways, and print what each is worth."""
-    from kfr.retrieval.evaluating import tried
+    from kfr.retrieval.judging import judged
     from kfr.retrieval.queries import read_queries
-    from kfr.retrieval.stage import staged
 
+    names = ("split", "k", "weight", "include_query", "data_root")
+    chosen = {name: given[name] for name in names}
     queries = read_queries(given["queries"])
-    stage, taught = staged(
-        given["run"],
-        given["split"],
-        device=given["device"] or "auto",
-        data_root=given["data_root"],
-    )
-    chosen = {name: given[name] for name in ("k", "weight", "include_query")}
-    trial = tried(stage, taught, queries, **chosen)
+    device = given["device"] or "auto"
+    trial = judged(given["run"], queries, device=device, **chosen)
     if given["gallery"]:
         _draw(trial, given["gallery"])
     if given["json"]:

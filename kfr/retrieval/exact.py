@@ -84,8 +84,7 @@ class Exact:
         best = unit.new_zeros(len(unit), 0)
         places = torch.zeros(best.shape, dtype=torch.int64, device=unit.device)
         for start in range(0, len(self._vectors), self.block):
-            some = torch.from_numpy(self._vectors[start : start + self.block])
-            similar = unit @ some.to(unit.device).float().T
+            similar = _cosines(unit, self._vectors[start : start + self.block])
             at = best_first(similar, min(count, similar.shape[1]))
             best = torch.cat([best, similar.gather(1, at)], 1)
             places = torch.cat([places, at + start], 1)
@@ -125,6 +124,14 @@ class Exact:
         return np.concatenate(
             [self._cosines(query, slice(s, s + self.block)) for s in starts]
         )
+
+
+def _cosines(unit: Tensor, vectors: Vectors) -> Tensor:
+    """Return cosines in float32, `[b, n]`; numpy is the faster for few queries."""
+    if unit.device.type == "cpu":
+        rows = vectors.astype(np.float32, copy=False)
+        return torch.from_numpy(unit.numpy() @ rows.T)
+    return unit @ torch.from_numpy(vectors).to(unit.device).float().T
 
 
 def check_vectors(vectors: Vectors, width: int, block: int = 1 << 14) -> None:

@@ -46,7 +46,8 @@ def draw_queries(
     Each of `by` gives a query one condition: `class` one of the classes, `node` an
     inner node of the hierarchy, an attribute's name one of its values, and `A|B` one of
     these. It is drawn evenly from those that the image does not meet, so that together
-    they are met by at least `least` other images.
+    they are met by at least `least` other images. A class of which no image can be
+    asked anything is left out.
 
     Raises:
         UsageError: there are no such conditions, or no class of an image is known.
@@ -56,13 +57,16 @@ def draw_queries(
     random = np.random.default_rng(seed)
     draw = _Draw(collection, pools, masks, random, least)
     members = _members(collection)
-    order: list[int] = []
     found: list[Query] = []
     while len(found) < count:
-        if not order:
-            order = random.permutation(len(members)).tolist()
-        found.append(draw.query(members[order.pop()]))
-    return found
+        some = [draw.query(members[i]) for i in random.permutation(len(members))]
+        found += [query for query in some if query is not None]
+        if not any(some):
+            raise UsageError(
+                "there are no conditions that an image does not meet, but at least "
+                f"{least} others do; lower --least, or change --by"
+            )
+    return found[:count]
 
 
 def masks_of(
@@ -169,8 +173,8 @@ class _Draw(NamedTuple):
     random: np.random.Generator
     least: int
 
-    def query(self, members: NDArray[np.int64]) -> Query:
-        """Draw one of the images, and for it conditions."""
+    def query(self, members: NDArray[np.int64]) -> Query | None:
+        """Draw one of the images, and for it conditions; none if there are none."""
         masks, random = self.masks, self.random
         for _ in range(_TRIES):
             at = int(random.choice(members))
@@ -180,8 +184,4 @@ class _Draw(NamedTuple):
             asked = tuple(pool[int(random.integers(len(pool)))] for pool in left)
             if np.all([masks[text] for text in asked], axis=0).sum() >= self.least:
                 return Query(self.collection.paths[at], asked)
-        called = self.collection.label(int(members[0]))
-        raise UsageError(
-            f"no conditions were found that an image of {called} does not meet, but "
-            f"{self.least} others do; lower --least, or change --by"
-        )
+        return None
