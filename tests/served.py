@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from kfr.data.shapes_drawing import LABELS, draw
 from kfr.retrieval.embedding import build
@@ -40,11 +41,13 @@ def make_home(home):
     above = [f"root\tgroup{i}\n" for i in range(GROUPS)]
     (home / "tree.txt").write_text("".join(above + pairs))
     (home / "map.json").write_text(json.dumps(dict(zip(LABELS, nodes, strict=True))))
+    note = PngInfo()
+    note.add_text("Comment", "where I live")
     drawn = draw(48, seed=5, size=20)
     for i, (pixels, k) in enumerate(zip(drawn.images, drawn.targets, strict=True)):
         path = home / "images" / LABELS[int(k)] / f"{i:02} <b>$x_日本.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
+        Image.fromarray(pixels).save(path, pnginfo=note)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         list(train(run_config(SMALL), Path("run")))

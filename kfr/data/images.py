@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -134,10 +135,16 @@ def _readable(place: Place) -> Iterator[None]:
 
 
 def _opened(place: Place) -> Image.Image:
-    """Open an image; what was sent is of our formats, not of all that Pillow tries."""
-    return Image.open(
-        _stored(place), formats=FORMATS if isinstance(place, Sent) else None
-    )
+    """Open an image; what was sent is of our formats, not of all that Pillow knows."""
+    formats = FORMATS if isinstance(place, Sent) else _known()
+    return Image.open(_stored(place), formats=formats)
+
+
+@cache
+def _known() -> tuple[str, ...]:
+    """Return all formats but PostScript, for which Pillow starts another program."""
+    Image.init()
+    return tuple(name for name in Image.ID if name != "EPS")
 
 
 def _stored(place: Place) -> Path | io.BytesIO:

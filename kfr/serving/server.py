@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request."""
 
     server: Server
-    protocol_version = "HTTP/1.1"
+    protocol_version = default_request_version = "HTTP/1.1"
     timeout = _ANSWER
 
     def do_GET(self) -> None:

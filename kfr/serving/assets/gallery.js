@@ -72,7 +72,7 @@ function line(parent, tag, attributes, text) {
 // The probability of each condition over the steps; the best step is marked.
 function chart(box, steps, wishes) {
   box.replaceChildren();
-  const wide = 760, high = 190, left = 34, low = 164, top = 8, last = Math.max(1, steps.masses.length - 1);
+  const wide = Math.max(300, Math.min(760, box.clientWidth || 760)), high = 190, left = 34, low = 164, top = 8, last = Math.max(1, steps.masses.length - 1);
   const x = step => left + (wide - left - 10) * step / last, y = p => low - (low - top) * p;
   const svg = line(box, "svg", { viewBox: `0 0 ${wide} ${high}`, role: "img" });
   line(svg, "title", {}, "probability of each condition over the steps");
