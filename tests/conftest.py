@@ -114,3 +114,20 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def served_home(tmp_path_factory) -> Path:
+    """A folder with a small run and an index, as `served.make_home` makes it."""
+    from served import make_home
+
+    return make_home(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="module")
+def there(served_home):
+    """Speak to a server of that index."""
+    from served import served
+
+    with served(served_home / "x.index") as client:
+        yield client

@@ -1,5 +1,6 @@
 """A small run, an index with odd names in it, and a server of them to speak to."""
 
+import io
 import json
 import socket
 import threading
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -20,14 +22,18 @@ from kfr.serving.server import Server
 from kfr.serving.site import open_site
 from kfr.settings import run_config
 
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n"
 NASTY = "<script>window.hacked = 1</script><img src=x onerror=window.hacked=1>"
 GROUPS = 4
+_CONNECT = socket.socket.connect  # before any test forbids it
 SMALL = {
     "dataset": "shapes,train=240,test=60,size=16",
     "hierarchy": "tree.txt",
     "mapping": "map.json",
     "backbone": "small,width=16",
-    "head": "mlp,hidden=32,embedding=24",
+    "head": "attributes",
+    "objective": ["attributes"],
+    "attributes": ["colour", "texture"],
     "batch_size": 48,
     "epochs": 2,
     "device": "cpu",
@@ -68,6 +74,22 @@ def served(what, **how):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def png(size=(30, 20), mode="RGB", kind="PNG"):
+    """Return an image of noise, as a file."""
+    out = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(out, kind)
+    return out.getvalue()
+
+
+def send(there, data):
+    return there.post("/api/sent", data, Content_Type="application/octet-stream")
+
+
+def alive(there):
+    assert there.get("/api/about").status == 200
 
 
 class Answer(NamedTuple):
@@ -128,10 +150,9 @@ def answer_in(there):
     return Answer(int(first.split()[1]), fields, body)
 
 
-@contextmanager
 def loopback_only(monkeypatch):
     """Let connections to this machine pass, and no others."""
-    connect = socket.socket.connect
+    connect = _CONNECT
 
     def checked(self, address):
         if self.family != socket.AF_UNIX and address[0] != "127.0.0.1":
@@ -139,4 +160,3 @@ def loopback_only(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", checked)
-    yield

@@ -7,7 +7,7 @@ import time
 import pytest
 from browser import browser
 from PIL import Image
-from served import NASTY, loopback_only, make_home, served
+from served import NASTY, loopback_only, served
 
 from kfr.data.shapes_drawing import LABELS
 
@@ -16,21 +16,9 @@ TOGETHER = ["images", "found", "seen", "near"]
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch):
+def loopback(no_network, monkeypatch):
     """Let tests speak to this machine only."""
-    with loopback_only(monkeypatch):
-        yield
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return make_home(tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture(scope="module")
-def there(home):
-    with served(home / "x.index") as client:
-        yield client
+    loopback_only(monkeypatch)
 
 
 @pytest.fixture
@@ -215,15 +203,34 @@ def test_it_fits_a_phone_and_is_readable_by_day_and_night(page):
     assert page.run(f"{unnamed}.length") == 0
 
 
-def test_a_run_without_an_index_recognises(home, tmp_path, monkeypatch):
-    monkeypatch.chdir(home)
-    with served(home / "run") as there, browser(tmp_path / "profile") as page:
+def test_a_value_of_an_attribute_is_a_condition(served_home, tmp_path, monkeypatch):
+    monkeypatch.chdir(served_home)
+    where = served_home / "run"
+    with served(where, split="test") as there, browser(tmp_path / "profile") as page:
+        resize(page, 1280, 900)
+        page.open(there.server.address)
+        until(page, "document.querySelectorAll('#browse .card').length === 48")
+        image = choose(page)
+        page.run("document.querySelectorAll('.value')[2].click()")
+        until(page, "document.querySelectorAll('.reach').length === 1")
+        (name, values), *_ = there.get("/api/about").json["attributes"].items()
+        one = {"attribute": name, "value": values[2]}
+        expected = there.post("/api/search", {"image": image, "conditions": [one]}).json
+        assert hits(page) == [hit["position"] for hit in expected["found"]]
+        assert page.run("document.querySelector('.reach b').textContent") == values[2]
+        assert page.run("document.querySelectorAll('.want.value').length") == 1
+        assert page.errors == []
+
+
+def test_a_run_without_an_index_recognises(served_home, tmp_path, monkeypatch):
+    monkeypatch.chdir(served_home)
+    with served(served_home / "run") as there, browser(tmp_path / "profile") as page:
         page.open(there.server.address)
         until(page, "document.body.classList.contains('no-index')")
         shown = "[...document.querySelectorAll('[role=tab]')]"
         visible = f"{shown}.filter(t => t.offsetParent).map(t => t.textContent)"
         assert page.run(visible) == ["Recognised", "Distances"]
-        give(page, sorted((home / "images").rglob("*.png"))[0])
+        give(page, sorted((served_home / "images").rglob("*.png"))[0])
         until(page, "document.querySelectorAll('#others li').length === 6")
         page.run("document.getElementById('tab-near').click()")
         until(page, "document.querySelectorAll('#known li').length === 12")
