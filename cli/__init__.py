@@ -17,6 +17,7 @@ from . import (
     data,
     demo,
     deploy,
+    distill,
     doctor,
     embed,
     evaluate,
@@ -45,7 +46,8 @@ for command in (
     *(runs.train, evaluate.evaluate, evaluate.predict, calibrate.calibrate),
     *(sweep.sweep, compare.compare, recipes.recipes),
     *(search.search, report.report, ablate.ablate, listing.runs, deploy.export),
-    *(localize.localize, serve.serve, demo.demo, doctor.doctor),
+    *(distill.distill, localize.localize, serve.serve),
+    *(demo.demo, doctor.doctor),
 ):
     app.command()(command)
 

@@ -76,11 +76,18 @@ def search(
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Images to find.")] = 10,
     condition: Annotated[
         list[str] | None,
-        typer.Option(help="A class or a node; not:NAME for what must not be."),
+        typer.Option(help="A class, a node, COLUMN=VALUE; not:... must not be."),
     ] = None,
     weight: Annotated[
-        float, typer.Option("--lambda", min=0, help="How much moving away costs.")
-    ] = 1.1,
+        float | None,
+        typer.Option(
+            "--lambda", min=0, help="How much moving away costs. [default: 1.1]"
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the search.")] = 100,
+    student: Annotated[
+        bool, typer.Option("--student", help="One pass instead: see kfr distill.")
+    ] = False,
     show_path: Annotated[
         bool, typer.Option("--show-path", help="Show the way the query took.")
     ] = False,
@@ -94,13 +101,18 @@ def search(
 ) -> None:
     """Find the images most like one; with conditions, like it but with these met."""
     from kfr.retrieval.answers import search
-    from kfr.retrieval.collection import load_collection
+    from kfr.retrieval.collection import load_collection, run_of
     from kfr.retrieval.embedding import opened
     from kfr.retrieval.gallery import gallery
+    from kfr.retrieval.student import student_of
 
     collection = load_collection(index)
     recognizer = opened(collection, index, run, device or "auto")
-    given: dict[str, Any] = {"k": k, "weight": weight, "label": label}
+    given: dict[str, Any] = {"k": k, "steps": steps, "label": label}
+    given["weight"] = 1.1 if weight is None else weight
+    if student:
+        place = run or run_of(collection, index)
+        given["student"] = student_of(place, collection.model, recognizer, weight)
     answer = search(collection, recognizer, image, condition or (), **given)
     if png:
         gallery(answer, png)
@@ -117,11 +129,18 @@ def _print(answer: Any, show_path: bool) -> None:
         names = [asked.condition for asked in answer.conditions]
         rows = [(p.step, p.loss, p.moved, *p.masses, p.nearest) for p in answer.path]
         show_table(("step", "loss", "moved", *names, "nearest"), rows, "the way")
+    names = list(dict.fromkeys(a.attribute for a in answer.conditions if a.attribute))
+    heads = ("class", *names, *["meets"] * bool(answer.conditions))
     found = [
-        (i, hit.label or "", hit.similarity, _grade(hit.relevance), hit.path)
+        (i, *_told(hit, names), hit.similarity, _grade(hit.relevance), hit.path)
         for i, hit in enumerate(answer.hits, 1)
     ]
-    show_table(("", "class", "cosine", "relevance", "image"), found, answer.image)
+    show_table(("", *heads, "cosine", "relevance", "image"), found, answer.image)
+
+
+def _told(hit: Any, names: list[str]) -> tuple[str, ...]:
+    meets = [] if hit.meets is None else ["yes" if hit.meets else "no"]
+    return (hit.label or "", *(hit.attributes.get(n, "") for n in names), *meets)
 
 
 def _grade(relevance: float | None) -> str:

@@ -141,6 +141,22 @@ def prepare(
     )
 
 
+def with_features(parts: Parts) -> Parts:
+    """Return the parts with batches of features, each image's computed once.
+
+    They are computed when first asked for, by the weights that the backbone has then.
+
+    Raises:
+        UsageError: the head asks for more than features.
+    """
+    if getattr(parts.model.head, "wants_maps", False):
+        raise UsageError("features_once: this head needs maps beside features")
+    names = ("train", "checked", "test")
+    backbone = parts.model.backbone
+    made = {n: replace(getattr(parts, n), features=backbone) for n in names}
+    return replace(parts, **made)
+
+
 def model_for(
     config: RunConfig, size: int, knowledge: Knowledge, device: torch.device
 ) -> models.Classifier:

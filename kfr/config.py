@@ -116,6 +116,8 @@ class RunConfig(BaseModel):
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: PositiveInt | None = None
 
+    features_once: bool = False  # of a backbone that is frozen all the time
+
     seed: NonNegativeInt = 0
     device: str = "auto"
     parallel: Literal["average", "ddp", "fsdp"] = "ddp"
@@ -137,6 +139,17 @@ class RunConfig(BaseModel):
     def _attributes_are_not_mixed(self) -> Self:
         if self.attributes and self.mixing.name != "none":
             raise ValueError("mixing mixes classes only: it goes not with attributes")
+        return self
+
+    @model_validator(mode="after")
+    def _features_stay_the_same(self) -> Self:
+        moves = any("backbone" not in phase.freeze for phase in self.phases)
+        drawn = {self.augmentation.name, self.mixing.name} != {"none"}
+        if self.features_once and (moves or drawn):
+            raise ValueError(
+                "features_once needs freeze = backbone in every phase, and "
+                "augmentation and mixing = none"
+            )
         return self
 
     @model_validator(mode="after")

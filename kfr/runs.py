@@ -17,6 +17,7 @@ from kfr.assembly import (
     prepare,
     stages,
     stepper_for,
+    with_features,
 )
 from kfr.config import RunConfig
 from kfr.errors import KfrError
@@ -94,6 +95,8 @@ class _Run:
         image = image_of(out, checkpoint)
         fresh = config if image is None else config.model_copy(update=_STORED)
         parts = prepare(fresh, knowledge, image)
+        if config.features_once:
+            parts = with_features(parts)
         if parallel.is_first():
             store_knowledge(parts.knowledge, out)
         plan = stages(config, parts.knowledge, parts.train.device)

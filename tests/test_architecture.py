@@ -52,13 +52,13 @@ stepping suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation metrics.alignment
 metrics.retrieval objectives.frames objectives.geometry retrieval.conditions sections
 training
-assembly metrics.probing retrieval.exact saving sweeps
+assembly metrics.probing retrieval.exact retrieval.lessons saving sweeps
 folders injection.ablation
 recognition scoring
 answering calibration deployment features image_values injection.grouping
-injection.zero_shot localization.runs report_run runs
+injection.zero_shot localization.runs report_run retrieval.student runs
 localization.pictures localization.writing report_figures retrieval.embedding
-report_page retrieval.answers serving.site
+report_page retrieval.answers retrieval.distilling serving.site
 retrieval.gallery serving.answers
 serving.searching
 serving.routes

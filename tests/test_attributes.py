@@ -13,6 +13,7 @@ from kfr.config import RunConfig
 from kfr.data import ImageTensor
 from kfr.data import load as load_data
 from kfr.errors import DataError, UsageError
+from kfr.files import load_arrays
 from kfr.folders import knowledge_of
 from kfr.knowledge import build_knowledge, with_attributes
 from kfr.mapping import LabelMapping
@@ -185,13 +186,19 @@ def test_a_run_reports_each_attribute_and_opens_without_its_data(home):
     assert output.extra["attribute:texture"].shape[0] == 4
 
 
+def same(run, other):
+    """Tell whether two runs have come to the same, bit for bit."""
+    (arrays, about), (others, told) = (load_arrays(p / LAST) for p in (run, other))
+    assert arrays.keys() == others.keys()
+    return about == told and all((arrays[k] == others[k]).all() for k in arrays)
+
+
 def test_a_run_that_was_stopped_ends_as_if_it_had_not(home, tmp_path):
     begun = train(run_config(RUN), tmp_path / "run")
     next(begun)
     begun.close()
     list(train(run_config(RUN), tmp_path / "run", resume=True))
-    whole, resumed = (p / "run" / LAST for p in (home, tmp_path))
-    assert whole.read_bytes() == resumed.read_bytes()
+    assert same(home / "run", tmp_path / "run")
 
 
 def test_attributes_that_have_changed_are_noticed(home, tmp_path):
@@ -207,3 +214,39 @@ def test_the_report_has_what_a_slow_count_gives(home):
     right = (found == test_part.attributes["colour"][1]).double().mean().item()
     report = json.loads((home / "run/report.json").read_text())["metrics"]
     assert report["attribute_accuracy,of=colour"] == pytest.approx(right)
+
+
+FROZEN = {
+    **RUN,
+    "augmentation": "none",
+    "epochs": 1,
+    "phase": [{"epochs": 2, "freeze": "backbone"}],
+}
+
+
+def test_features_computed_once_train_the_same_head(tmp_path):
+    for name, once in (("each", False), ("once", True)):
+        list(train(run_config({**FROZEN, "features_once": once}), tmp_path / name))
+    each, once = (load(tmp_path / name, "cpu") for name in ("each", "once"))
+    there = zip(each.model.parameters(), once.model.parameters(), strict=True)
+    for one, other in there:
+        assert torch.allclose(one, other, atol=1e-3)
+    reports = [
+        json.loads((tmp_path / name / "report.json").read_text())["metrics"]
+        for name in ("each", "once")
+    ]
+    assert reports[0]["attribute_accuracy,of=colour"] == pytest.approx(
+        reports[1]["attribute_accuracy,of=colour"], abs=0.05
+    )
+    begun = train(run_config({**FROZEN, "features_once": True}), tmp_path / "stopped")
+    next(begun)
+    begun.close()
+    settings = run_config({**FROZEN, "features_once": True})
+    list(train(settings, tmp_path / "stopped", resume=True))
+    assert same(tmp_path / "once", tmp_path / "stopped")
+
+
+@pytest.mark.parametrize("change", [{"augmentation": "auto"}, {"phase": []}])
+def test_features_that_change_are_not_kept(change):
+    with pytest.raises(ValueError, match="features_once needs freeze = backbone in"):
+        RunConfig.model_validate({**FROZEN, "features_once": True, **change})

@@ -20,7 +20,7 @@ _NO_CODES = torch.zeros(0, 0, dtype=torch.int64)
 class Batch(NamedTuple):
     """B images ready for a model, and what they show."""
 
-    images: Tensor  # [B, 3, H, W], normalised
+    images: Tensor  # [B, 3, H, W], normalised; or their features, [B, width]
     targets: Tensor  # [B]; [B, C] shares of each class, where images are mixed
     items: Tensor  # [B], on the CPU: their positions in the data set
     codes: Tensor = _NO_CODES  # [B, A], the value of each attribute; -1: not known

@@ -1,11 +1,12 @@
 """Batches, their order and augmentation a pure function of seed, epoch and step."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
 from kfr import plugins
@@ -47,6 +48,7 @@ class Batches:
     sampler: Plugin | str = "shuffled"
     mixing: Mixing | None = None  # of training images and their targets
     attributes: tuple[str, ...] = ()  # whose values come along
+    features: nn.Module | None = None  # what it makes of images stands for them
 
     @cached_property
     def _stored(self) -> Tensor:
@@ -59,6 +61,14 @@ class Batches:
         there = self.dataset.attributes or {}
         none = torch.zeros(len(self.dataset), 0, dtype=torch.int64)
         return torch.cat([none, *(there[n][1][:, None] for n in self.attributes)], 1)
+
+    @cached_property
+    def _features(self) -> Tensor:
+        """What `features` makes of every image, `[N, width]`, in eval mode."""
+        model = cast("nn.Module", self.features).eval()
+        plain = replace(self, features=None, rank=0, world=1)
+        with torch.no_grad():
+            return torch.cat([model(batch.images) for batch in plain.once()])
 
     @cached_property
     def _augmentation(self) -> Augmentation:
@@ -90,6 +100,9 @@ class Batches:
         """
         drawn = self._drawn(number)[start:]
         parts = [batch[self._part(len(batch))] for batch in drawn]
+        if self.features is not None:
+            yield from map(self._of_features, parts)
+            return
         if isinstance(self.dataset, ImageTensor):
             read = self._augmented(drawn, number, start)
         else:
@@ -106,6 +119,9 @@ class Batches:
         """
         own = torch.arange(len(self.dataset)).tensor_split(self.world)[self.rank]
         chosen = own.split(-(-self.batch_size // self.world)) if len(own) else ()
+        if self.features is not None:
+            yield from map(self._of_features, chosen)
+            return
         in_memory = isinstance(self.dataset, ImageTensor)
         read = map(self._resized, chosen) if in_memory else self._read(chosen, None, 0)
         for images, items in zip(read, chosen, strict=True):
@@ -167,10 +183,16 @@ class Batches:
             yield images.to(self.device, non_blocking=True)
 
     def _batch(self, images: Tensor, items: Tensor) -> Batch:
-        targets = self.dataset.targets[items].to(self.device, non_blocking=True)
         scaled = normalized(images, self.normalization, self.channels_last)
+        return self._labelled(scaled, items)
+
+    def _of_features(self, items: Tensor) -> Batch:
+        return self._labelled(self._features[items.to(self.device)], items)
+
+    def _labelled(self, images: Tensor, items: Tensor) -> Batch:
+        targets = self.dataset.targets[items].to(self.device, non_blocking=True)
         codes = self._codes[items].to(self.device, non_blocking=True)
-        return Batch(scaled, targets, items, codes)
+        return Batch(images, targets, items, codes)
 
     def _mixed(self, batch: Batch, generator: torch.Generator) -> Batch:
         if self.mixing is None:

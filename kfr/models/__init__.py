@@ -11,6 +11,7 @@ from kfr.knowledge import Knowledge
 from kfr.plugins import Plugin, make
 
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+FLAT = 2  # dimensions of features
 CODES = "codes"  # in `Output.extra`: the true value of each attribute, -1: not known
 ATTRIBUTE = "attribute:"  # begins the names in `Output.extra` of attributes' logits
 
@@ -74,9 +75,13 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Output:
         """Return embeddings and logits of `[N, 3, H, W]` images.
 
+        Instead of images, what the backbone makes of them may be given, `[N, width]`.
         In training a head whose `wants_maps` is true is given what the `cam_layer`
         gives beside the features.
         """
+        if images.ndim == FLAT:
+            known: Output = self.head(images)
+            return known
         if not (self.training and getattr(self.head, "wants_maps", False)):
             plain: Output = self.head(self.backbone(images))
             return plain

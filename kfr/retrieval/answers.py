@@ -1,11 +1,13 @@
 """Search a collection with an image: what is like it, under conditions or not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kfr.errors import UsageError, suggest
@@ -14,10 +16,12 @@ from kfr.recognition import Recognizer
 from kfr.retrieval import Found
 from kfr.retrieval.backward import Walk, backward_search, log_masses, reader_of
 from kfr.retrieval.collection import Collection
-from kfr.retrieval.conditions import Condition, conditions, stacked
+from kfr.retrieval.conditions import Condition, conditions, meeting, stacked
 from kfr.retrieval.embedding import class_of, outputs_of
+from kfr.retrieval.student import Trained, leap
 
 _SHOWN = 10  # points of a path
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Hit(NamedTuple):
@@ -27,6 +31,8 @@ class Hit(NamedTuple):
     label: str | None
     similarity: float  # the cosine
     relevance: float | None  # 1 - lca_height to the query's class, if both are known
+    attributes: Mapping[str, str] = NOTHING  # what else is known of it
+    meets: bool | None = None  # all conditions, by its own labels; None: none was asked
 
 
 class Point(NamedTuple):
@@ -45,6 +51,7 @@ class Asked(NamedTuple):
     condition: str
     before: float
     after: float
+    attribute: str | None = None  # that it is about; None: the class
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,10 @@ class Answer:
             "label": self.label,
             "conditions": [asked._asdict() for asked in self.conditions],
             **way,
-            "found": [hit._asdict() for hit in self.hits],
+            "found": [
+                {**hit._asdict(), "attributes": dict(hit.attributes)}
+                for hit in self.hits
+            ],
         }
 
 
@@ -77,13 +87,16 @@ def search(
     *,
     k: int = 10,
     weight: float = 1.1,
+    steps: int = 100,
     label: str | None = None,
+    student: Trained | None = None,
 ) -> Answer:
     """Return the k images most like one, having moved it to where conditions hold.
 
-    Conditions are `texts`, as `kfr.retrieval.conditions` reads them. The query's class
-    is `label`, else the one it has in the collection, else its folder's name; it only
-    serves to grade what is found.
+    Conditions are `texts`, as `kfr.retrieval.conditions` reads them. A `student` moves
+    the image in one pass, as `steps` of the search with its own `weight` would. The
+    query's class is `label`, else the one it has in the collection, else its folder's
+    name; it only serves to grade what is found.
 
     Raises:
         UsageError: the label is no class of the model's, or its head cannot be read.
@@ -98,12 +111,18 @@ def search(
     if asked:
         allowed = stacked(asked).to(target.device)
         reader = reader_of(recognizer.model, output)
-        walk = backward_search(reader, target, allowed, weight=weight)
+        if student is not None:
+            walk = leap(reader, target, allowed, student)
+        else:
+            options: dict[str, Any] = {"weight": weight, "iterations": steps}
+            walk = backward_search(reader, target, allowed, **options)
         masses = log_masses(reader(walk.path[:, 0]).detach(), allowed).exp().cpu()
         target = walk.end
         reached = _reached(asked, masses, int(walk.best[0]))
         points = _points(collection, walk, masses)
-    hits = _hits(collection, recognizer, collection.index.search(target, k), true)
+    found = collection.index.search(target, k)
+    met = [meeting(collection, recognizer.knowledge, one) for one in asked]
+    hits = _hits(collection, recognizer, found, true, np.all(met, 0) if met else None)
     called = None if true < 0 else collection.labels[true]
     return Answer(str(image), called, hits, reached, points)
 
@@ -125,26 +144,35 @@ def query_class(collection: Collection, image: Path, label: str | None = None) -
 
 
 def _hits(
-    collection: Collection, recognizer: Recognizer, found: Found, true: int
+    collection: Collection,
+    recognizer: Recognizer,
+    found: Found,
+    true: int,
+    met: NDArray[np.bool_] | None,
 ) -> tuple[Hit, ...]:
-    at = found.position[0].tolist()
-    classes = collection.targets[at]
     table = similarity_of(recognizer.knowledge, "lca_height") if true >= 0 else None
-    grades = [
-        None if table is None or k < 0 else float(table[true, k])
-        for k in classes.tolist()
-    ]
-    rows = zip(at, found.similarity[0].tolist(), grades, strict=True)
-    return tuple(
-        Hit(collection.paths[i], collection.label(i), s, g) for i, s, g in rows
-    )
+
+    def hit(i: int, similarity: float) -> Hit:
+        k = int(collection.targets[i])
+        grade = None if table is None or k < 0 else float(table[true, k])
+        meets = None if met is None else bool(met[i])
+        path, label = collection.paths[i], collection.label(i)
+        return Hit(path, label, similarity, grade, _known(collection, i), meets)
+
+    rows = zip(found.position[0].tolist(), found.similarity[0].tolist(), strict=True)
+    return tuple(hit(i, similarity) for i, similarity in rows)
+
+
+def _known(collection: Collection, i: int) -> dict[str, str]:
+    found = {n: (c.values, int(c.codes[i])) for n, c in collection.attributes.items()}
+    return {name: values[k] for name, (values, k) in found.items() if k >= 0}
 
 
 def _reached(
     asked: Sequence[Condition], masses: Tensor, best: int
 ) -> tuple[Asked, ...]:
     rows = zip(asked, masses[0].tolist(), masses[best].tolist(), strict=True)
-    return tuple(Asked(one.text, before, after) for one, before, after in rows)
+    return tuple(Asked(one.text, a, b, one.attribute) for one, a, b in rows)
 
 
 def _points(collection: Collection, walk: Walk, masses: Tensor) -> tuple[Point, ...]:

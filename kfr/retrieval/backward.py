@@ -62,8 +62,7 @@ def backward_search(
     points, losses = [], []
     with torch.enable_grad():
         for _ in range(iterations + 1):
-            reached = -log_masses(reader(z), allowed).mean(1)
-            loss = reached + weight * (z - q).abs().mean(1)
+            loss = losses_of(reader, z, q, allowed, weight)
             points.append(z.detach().clone())
             losses.append(loss.detach())
             (z.grad,) = torch.autograd.grad(loss.sum(), z)
@@ -71,6 +70,14 @@ def backward_search(
     found = torch.stack(losses)
     best = found.nan_to_num(torch.inf).argmin(0)
     return Walk(torch.stack(points), found, best)
+
+
+def losses_of(
+    reader: Reader, z: Tensor, queries: Tensor, allowed: Tensor, weight: float
+) -> Tensor:
+    """Return what the search minimises, `[B]`."""
+    reached = -log_masses(reader(z), allowed).mean(1)
+    return reached + weight * (z - queries).abs().mean(1)
 
 
 def log_masses(chances: Tensor, allowed: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What a search has found, as a picture; it needs the extra `report`."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def gallery(answer: Answer, path: Path) -> None:
     _draw(axes[0][0], answer.image, f"query: {answer.label or '?'}\n{asked}")
     for i, hit in enumerate(answer.hits):
         place = axes[1 + i // _WIDE][i % _WIDE]
-        _draw(place, hit.path, _caption(i + 1, hit))
+        names = [one.attribute for one in answer.conditions if one.attribute]
+        _draw(place, hit.path, _caption(i + 1, hit, names))
         if hit.relevance is not None:
             _frame(place, hit.relevance)
     with warnings.catch_warnings():
@@ -39,9 +41,12 @@ def gallery(answer: Answer, path: Path) -> None:
         saved(figure, path)
 
 
-def _caption(rank: int, hit: Hit) -> str:
+def _caption(rank: int, hit: Hit, names: Sequence[str]) -> str:
     grade = "" if hit.relevance is None else f", relevance {hit.relevance:.2f}"
-    return f"{rank}. {hit.label or Path(hit.path).name}\n{hit.similarity:.3f}{grade}"
+    met = {None: "", True: ", meets", False: ", fails"}[hit.meets]
+    shown = [hit.label or Path(hit.path).name]
+    shown += [hit.attributes[n] for n in dict.fromkeys(names) if n in hit.attributes]
+    return f"{rank}. {', '.join(shown)}\n{hit.similarity:.3f}{grade}{met}"
 
 
 def _draw(place: Any, path: str, caption: str) -> None:

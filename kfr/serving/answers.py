@@ -29,6 +29,7 @@ def about(site: Site) -> dict[str, Any]:
         "labels": [title(known, k) for k in range(len(known.labels))],
         "threshold": _threshold(site),
         "calibrated": None if site.calibration is None else site.calibration.decision,
+        "student": None if site.student is None else site.student.weight,
         "latent": site.means is not None,
         "facts": dict(known.settings),
         "attributes": {name: list(v) for name, v in known.attributes.items()},

@@ -39,6 +39,7 @@ class Search(_Question):
         float, Field(alias="lambda", ge=0, le=1e4, allow_inf_nan=False)
     ] = 1.1
     k: Annotated[int, Field(ge=1, le=200)] = 24
+    student: bool = False  # one pass of it instead of a search
 
 
 class Classify(_Question):

@@ -10,6 +10,7 @@ from torch import Tensor
 from kfr.retrieval.backward import Walk, backward_search, log_masses, reader_of
 from kfr.retrieval.collection import Collection
 from kfr.retrieval.conditions import Condition, condition, spans_of, stacked
+from kfr.retrieval.student import leap
 from kfr.serving import RefusedError
 from kfr.serving.answers import shown
 from kfr.serving.questions import Node, Search, Value
@@ -84,7 +85,12 @@ def _move(site: Site, asked: Search, wanted: Sequence[Condition]) -> _Moved:
     output = site.output(asked.image)
     allowed = stacked(wanted).to(output.embedding.device)
     reader = reader_of(site.recognizer.model, output)
-    walk = backward_search(reader, output.embedding, allowed, weight=asked.weight)
+    if asked.student and site.student is None:
+        raise RefusedError(400, "the run has no student; make one: kfr distill")
+    if asked.student and site.student is not None:
+        walk = leap(reader, output.embedding, allowed, site.student)
+    else:
+        walk = backward_search(reader, output.embedding, allowed, weight=asked.weight)
     with torch.inference_mode():
         return _Moved(walk, log_masses(reader(walk.path[:, 0]), allowed).exp().cpu())
 

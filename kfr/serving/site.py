@@ -19,7 +19,7 @@ from kfr.calibration import Calibration
 from kfr.data import Dataset
 from kfr.data.images import squared
 from kfr.decisions.climbing import Climb
-from kfr.errors import DataError, KfrError, UsageError
+from kfr.errors import DataError, KfrError, MissingError, UsageError
 from kfr.files import read_text
 from kfr.knowledge import Knowledge
 from kfr.metrics.hierarchical import similarity_of
@@ -27,6 +27,7 @@ from kfr.models import Output
 from kfr.recognition import Recognizer, load
 from kfr.retrieval.collection import Collection, collected, load_collection, run_of
 from kfr.retrieval.embedding import fingerprint, of_split, opened
+from kfr.retrieval.student import Trained, student_of
 from kfr.scoring import opened as parts_of
 from kfr.serving import RefusedError
 from kfr.serving.pictures import SIDES, Pictures, encoded, read_sent
@@ -59,6 +60,7 @@ class Site:
     collection: Collection | None
     pictures: Pictures
     calibration: Calibration | None
+    student: Trained | None = None
     busy: Any = field(default_factory=threading.Lock)
     taking: Any = field(default_factory=threading.Lock)
     start: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -213,7 +215,8 @@ def _site(
 ) -> Site:
     pictures = Pictures(() if collection is None else collection.paths, dataset)
     name, stored = path.resolve().name, _calibration(run, recognizer.knowledge)
-    return Site(name, recognizer, collection, pictures, stored)
+    student = None if collection is None else _student(run, recognizer, collection)
+    return Site(name, recognizer, collection, pictures, stored, student)
 
 
 def _dataset(
@@ -242,6 +245,19 @@ def _split(run: Path, split: str, data_root: Path | None) -> Dataset:
         parts.checked_name: parts.checked,
     }
     return named[split].dataset
+
+
+def _student(
+    run: Path, recognizer: Recognizer, collection: Collection
+) -> Trained | None:
+    """Return what `kfr distill` has made of this model, if anything."""
+    try:
+        return student_of(run, collection.model, recognizer)
+    except MissingError:
+        return None
+    except KfrError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _calibration(run: Path, knowledge: Knowledge) -> Calibration | None:

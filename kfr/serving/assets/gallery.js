@@ -58,7 +58,8 @@ export function way(about, answer, wishes, chosen) {
     add(item, "div", `moved ${number(point.moved)}`, "soft");
     point.masses.forEach((p, c) => add(item, "div", `${wishes[c]} ${share(p)}`, "soft"));
   }
-  chart($("chart"), answer.steps, wishes);
+  $("chart").replaceChildren();
+  if (answer.steps.masses.length > 2) chart($("chart"), answer.steps, wishes);
 }
 
 function line(parent, tag, attributes, text) {

@@ -49,7 +49,8 @@ const search = oneByOne(async () => {
   if (query === null || about.images === null) return;
   const asked = wishes(), names = asked.map(wish => wish.text);
   say("searching ...");
-  const body = { image: query, conditions: asked.map(w => w.asked), lambda: lambda(), k: +$("k").value };
+  const body = { image: query, conditions: asked.map(w => w.asked), lambda: lambda(), k: +$("k").value,
+                 student: $("student").checked };
   const answer = await ask("/api/search", body);
   $("error").textContent = "";
   reached($("reached"), answer.conditions, names);
@@ -118,6 +119,9 @@ function listen() {
   $("lambda").value = placeOf(1.1);
   lambdaShown();
   $("lambda").addEventListener("input", () => { lambdaShown(); search(); });
+  $("one-pass").hidden = about.student === null;
+  $("student-weight").textContent = `(made for λ ${about.student})`;
+  $("student").addEventListener("input", () => { $("lambda").disabled = $("student").checked; search(); });
   const sure = () => { $("threshold-value").textContent = (+$("threshold").value).toFixed(2); };
   $("threshold").value = about.threshold;
   sure();
