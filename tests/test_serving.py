@@ -233,7 +233,7 @@ def test_the_command_says_where_and_ends_at_a_signal(served_home, tmp_path, kfr)
         assert taken.code == 4
         assert "--port 0 takes one that is free" in taken.err
         it.send_signal(signal.SIGINT)
-        assert it.wait(30) == 130
+        assert it.wait(120) == 130
         assert it.stderr.read() == "kfr: stopped\n"
 
 
