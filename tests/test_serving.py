@@ -21,6 +21,7 @@ from kfr.data.shapes_drawing import LABELS
 from kfr.retrieval.answers import search
 from kfr.retrieval.conditions import condition, meeting
 from kfr.retrieval.embedding import build
+from kfr.retrieval.student import FILE, save_student, student_for
 
 KFR = Path(sys.executable).with_name("kfr")
 
@@ -189,6 +190,31 @@ def test_values_of_attributes_are_conditions(served_home, monkeypatch):
         assert best["probability"] == pytest.approx(float(output.max()))
 
 
+def test_a_student_moves_the_image_in_one_pass(served_home, tmp_path):
+    copy = shutil.copytree(served_home, tmp_path / "copy")
+    with served(copy / "x.index") as there:
+        assert there.get("/api/about").json["student"] is None
+        assert there.post("/api/search", {"image": 0, "student": True}).status == 200
+        asked = {"image": 0, "conditions": ["group1"], "student": True}
+        refused = there.post("/api/search", asked)
+        assert refused.status == 400
+        assert "kfr distill" in refused.json["error"]
+        knowledge, model = there.site.knowledge, there.site.collection.model
+        width = there.site.output(0).embedding.shape[1]
+    student = student_for(knowledge, width)
+    save_student(student, copy / "run" / FILE, {"model": model, "weight": 0.7})
+    with served(copy / "x.index") as there:
+        assert there.get("/api/about").json["student"] == 0.7
+        found = there.post("/api/search", asked).json
+        assert len(found["steps"]["masses"]) == 2
+        allowed = condition(knowledge, "group1").allowed[None]
+        with torch.inference_mode():
+            moved = student(there.site.output(0).embedding, allowed)
+        nearest = there.site.collection.index.search(moved, 25).position[0].tolist()
+        own = [hit["position"] for hit in found["found"]]
+        assert own == [i for i in nearest if i != 0][:24]
+
+
 def test_the_command_says_where_and_ends_at_a_signal(served_home, tmp_path, kfr):
     command = [KFR, "serve", served_home / "x.index", "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True, cwd=tmp_path) as it:
@@ -207,7 +233,7 @@ def test_the_command_says_where_and_ends_at_a_signal(served_home, tmp_path, kfr)
         assert taken.code == 4
         assert "--port 0 takes one that is free" in taken.err
         it.send_signal(signal.SIGINT)
-        assert it.wait(30) == 130
+        assert it.wait(120) == 130
         assert it.stderr.read() == "kfr: stopped\n"
 
 

@@ -41,7 +41,7 @@ def resize(page, width, height, mode="light"):
     page.call("Emulation.setEmulatedMedia", features=features)
 
 
-def until(page, code, seconds=30):
+def until(page, code, seconds=60):
     end = time.monotonic() + seconds
     while not page.run(code):
         assert time.monotonic() < end, f"{code}: {text(page, 'error')}"
