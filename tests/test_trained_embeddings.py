@@ -120,6 +120,13 @@ def test_facts_are_read_from_a_file(tree, tmp_path):
     assert class_embedding(f"node2vec,triples={file}", tree).shape == (12, 32)
 
 
+def test_a_node_that_is_beside_all_others_does_not_diverge(tree, tmp_path):
+    file = tmp_path / "hub.tsv"
+    file.write_text("".join(f"{label}\tis_a\tthing\n" for label in tree.labels))
+    rows = class_embedding(f"node2vec,triples={file},num_dim=8", tree)
+    assert 0.1 < np.abs(rows).max() < 10
+
+
 def test_translation_lowers_its_loss_on_the_facts(tree):
     rows = translation.transe(tree, num_dim=8)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1)

@@ -16,6 +16,7 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 _BATCH = 256
+_REPEATS = 16  # of one node in a batch: with many, its step is too long and diverges
 _NEGATIVES = 5
 _RATE = 0.025
 
@@ -106,14 +107,21 @@ def _skip_gram(
     contexts = np.zeros((count, num_dim))
     often = np.bincount(pairs[:, 1], minlength=count) ** 0.75
     noise = np.cumsum(often) / max(often.sum(), 1e-300)
-    steps = epochs * -(-len(pairs) // _BATCH)
+    size = _batch_size(pairs, count)
+    steps = epochs * -(-len(pairs) // size)
     for step in range(steps):
-        some = draw.integers(len(pairs), size=_BATCH)
-        others = np.searchsorted(noise, draw.random((_BATCH, _NEGATIVES)), "right")
+        some = draw.integers(len(pairs), size=size)
+        others = np.searchsorted(noise, draw.random((size, _NEGATIVES)), "right")
         middle, ahead = pairs[some, 0], pairs[some, 1]
         around = np.concatenate([ahead[:, None], np.minimum(others, count - 1)], 1)
         _predict(rows, contexts, middle, around, _RATE * (1 - step / steps))
     return rows
+
+
+def _batch_size(pairs: Indices, count: int) -> int:
+    """Return how many pairs make a batch: fewer where one node is in most of them."""
+    most = np.bincount(pairs[:, 0], minlength=count).max(initial=0)
+    return int(min(_BATCH, max(1, _REPEATS * len(pairs) // max(int(most), 1))))
 
 
 def _predict(
