@@ -221,8 +221,7 @@ def attributes():
     model = synchronised(nn.Sequential(nn.Flatten(), head).double())
     learn = plugins.make("objective", "attributes", knows)
     own = parallel.share(ITEMS)
-    output = told(model(images[own]), codes[own])
-    loss = whole(learn)(output, target[own])
+    loss = whole(learn)(told(model(images[own]), codes[own]), target[own])
     loss.backward()
     average_gradients(model.parameters())
     return {"loss": loss.detach(), "grad": gradients(model), "state": state(model)}

@@ -17,8 +17,8 @@ def gallery(answer: Answer, path: Path) -> None:
     """Draw the query and the images found, with class, cosine and graded relevance.
 
     A frame is the greener the more relevant an image is; with conditions, it is green
-    if they are met and red if not. An image that is no file, or
-    is gone, is an empty place.
+    if they are met and red if not. An image that is no file, or is gone, is an empty
+    place.
 
     Raises:
         MissingError: matplotlib is not installed.
