@@ -26,7 +26,9 @@ class _Searches(TyperGroup):
         return (None if args[0] == _PLAIN else args[0]), command, rest
 
 
-app = typer.Typer(cls=_Searches)
+app = typer.Typer(
+    cls=_Searches, help="Find the images most like one; with conditions, or not."
+)
 app.command(_PLAIN, epilog="`kfr search queries --help`: queries to judge by.")(search)
 
 
