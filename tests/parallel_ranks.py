@@ -16,7 +16,7 @@ from torch import nn
 
 from kfr import parallel, plugins
 from kfr.distance import DistanceMatrix
-from kfr.models import Output
+from kfr.models import Output, told
 from kfr.parallel import wrapping
 from kfr.parallel.batch import gather_rows, gathered_batch, whole
 from kfr.parallel.norm import synchronised
@@ -255,7 +255,37 @@ def nan():
     return {"own": bad, "agreed": parallel.agree(bad), "loss": loss.detach()}
 
 
-ALL = (losses, two_items, steps, gathering, talking, nan, ddp, sharded, resumed)
+def attributes():
+    """Class and attributes are learnt together; some values are not known."""
+    images, target = items()
+    knows = knowledge()
+    knows.attributes = {"colour": ("blue", "red"), "fur": ("long", "short")}
+    place = torch.arange(ITEMS)
+    codes = torch.stack([place % 3 - 1, place % 2 - (place > 3).long()], 1)
+    sizes = "hidden=8,embedding=6,narrow=4,dropout=0,reader_dropout=0"
+    torch.manual_seed(0)
+    head = plugins.make("head", f"attributes,{sizes}", 108, knows)
+    model = synchronised(nn.Sequential(nn.Flatten(), head).double())
+    learn = plugins.make("objective", "attributes", knows)
+    own = parallel.share(ITEMS)
+    loss = whole(learn)(told(model(images[own]), codes[own]), target[own])
+    loss.backward()
+    average_gradients(model.parameters())
+    return {"loss": loss.detach(), "grad": gradients(model), "state": state(model)}
+
+
+ALL = (
+    losses,
+    attributes,
+    two_items,
+    steps,
+    gathering,
+    talking,
+    nan,
+    ddp,
+    sharded,
+    resumed,
+)
 ALL += (parallel_layers.norm_layers, parallel_layers.refusal)
 
 

@@ -5,10 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from kfr import plugins
 from kfr.errors import UsageError
+from kfr.knowledge import build_knowledge, with_attributes
+from kfr.mapping import LabelMapping
 from kfr.models import Classifier, Output
 from kfr.models.heads import Head
 from kfr.retrieval.backward import backward_search, log_masses, reader_of
+from kfr.retrieval.conditions import conditions, stacked
 
 
 @pytest.fixture
@@ -140,3 +144,89 @@ def test_a_head_that_reads_more_than_the_embedding_is_refused():
     model = Classifier(nn.Identity(), Odd())
     with pytest.raises(UsageError, match="the head Odd does not make its logits"):
         reader_of(model, model.head(torch.randn(3, 4)))
+
+
+@pytest.fixture
+def pet_model(pets):
+    """A class and two attributes read from one embedding, statistics not their first"""
+    nodes = {name: name for name in ("cat", "dog", "parrot")}
+    plain = build_knowledge(pets, LabelMapping(dataset="pets", nodes=nodes))
+    values = {"colour": ("blue", "red", "grey"), "fur": ("long", "short")}
+    knowledge = with_attributes(plain, values)
+    torch.manual_seed(7)
+    head = plugins.make("head", "attributes,embedding=6,narrow=8", 10, knowledge)
+    head.train()(5 * torch.randn(64, 10))
+    return knowledge, Classifier(nn.Identity(), head.eval())
+
+
+def slowest(head, q, weight, losses, iterations):
+    """One query by an Adam of our own; `losses` are functions of z."""
+    z, first, second = q.clone(), torch.zeros_like(q), torch.zeros_like(q)
+    seen = []
+    for step in range(1, iterations + 2):
+        z = z.detach().requires_grad_()
+        loss = sum(part(head, z[None]) for part in losses) / len(losses)
+        loss = loss + weight * (z - q).abs().mean()
+        seen.append((loss.item(), z.detach().clone()))
+        loss.backward()
+        first = 0.9 * first + 0.1 * z.grad
+        second = 0.999 * second + 0.001 * z.grad**2
+        unbiased = second / (1 - 0.999**step)
+        z = z.detach() - 0.2 * (first / (1 - 0.9**step)) / (unbiased.sqrt() + 1e-8)
+    return min(seen, key=lambda point: point[0]), seen
+
+
+def entropy(reader, k):
+    return lambda head, z: functional.cross_entropy(reader(head)(z), torch.tensor([k]))
+
+
+ASKED = {
+    "cat": entropy(lambda head: head.classifier, 0),
+    "colour=red": entropy(lambda head: head.attributes["colour"], 1),
+    "fur=short": entropy(lambda head: head.attributes["fur"], 1),
+    "not:colour=grey": lambda head, z: (
+        -torch.log(1 - head.attributes["colour"](z).softmax(1)[0, 2])
+    ),
+    "mammal": lambda head, z: -torch.log(head.classifier(z).softmax(1)[0, :2].sum()),
+    "not:mammal": lambda head, z: -torch.log(head.classifier(z).softmax(1)[0, 2]),
+}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["cat", "colour=red"],
+        ["not:colour=grey"],
+        ["mammal", "fur=short", "not:colour=grey"],
+        ["not:mammal", "colour=red"],
+    ],
+    ids="+".join,
+)
+def test_conditions_on_several_attributes_are_those_of_each_reader(pet_model, texts):
+    knowledge, model = pet_model
+    output = model.head(torch.randn(4, 10, generator=torch.Generator().manual_seed(2)))
+    q = output.embedding.detach()
+    reader = reader_of(model, output)
+    allowed = stacked(conditions(knowledge, texts))
+    walk = backward_search(reader, q, allowed, weight=0.51, iterations=20)
+    for i in range(4):
+        parts = [ASKED[text] for text in texts]
+        (least, _), seen = slowest(model.head, q[i], 0.51, parts, 20)
+        losses = torch.tensor([loss for loss, _ in seen])
+        torch.testing.assert_close(walk.loss[:, i], losses, rtol=1e-3, atol=1e-4)
+        assert walk.loss[:, i].min().item() == pytest.approx(least, abs=1e-4)
+        way = torch.stack([z for _, z in seen])
+        torch.testing.assert_close(walk.path[:, i], way, rtol=1e-2, atol=1e-3)
+
+
+def test_a_reader_gives_chances_of_each_attribute(pet_model):
+    knowledge, model = pet_model
+    output = model.head(torch.randn(4, 10))
+    chances = reader_of(model, output)(output.embedding).exp()
+    assert chances.shape == (4, 3 + 3 + 2)
+    for part in chances.split([3, 3, 2], 1):
+        assert torch.allclose(part.sum(1), torch.ones(4))
+    [one] = conditions(knowledge, ["fur=long"])
+    found = log_masses(chances.log(), one.allowed[None]).exp()
+    logits = output.extra["attribute:fur"]
+    assert torch.allclose(found[:, 0], logits.softmax(1)[:, 0], atol=1e-6)

@@ -49,7 +49,7 @@ def found(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone():
     """What one process finds."""
-    names = ("losses", "two_items", "steps", "gathering")
+    names = ("losses", "attributes", "two_items", "steps", "gathering")
     found = {name: getattr(parallel_ranks, name)() for name in names}
     return found | {"norm_layers": parallel_layers.norm_layers()}
 
@@ -83,6 +83,12 @@ def test_a_loss_of_each_part_alone_would_be_found_out(alone):
     one = alone["losses"]["qtr-sample", False]["grad"]["logits.weight"]
     mean = torch.stack(grads).mean(0)
     assert (mean - one).norm() / one.norm() > 0.01
+
+
+@pytest.mark.slow
+def test_attributes_are_learnt_as_by_one_process(found, alone):
+    for rank in found:
+        same(rank["attributes"], alone["attributes"])
 
 
 @pytest.mark.slow

@@ -34,6 +34,8 @@ def test_the_recipes_of_the_papers_are_there():
         *("kfr/cifar100-resnet34", "kfr/cifar10-cvt", "kfr/mini-imagenet-wrn50"),
         *("kfr/imagenet-wrn101", "ckfr/mini-imagenet", "semantic-embeddings/ilsvrc"),
         *("semantic-embeddings/nab", "semantic-embeddings/nab-finetune"),
+        *("backward-search/cub", "backward-search/apy", "backward-search/fashion"),
+        *("backward-search/wikiart-style", "backward-search/wikiart-style-genre"),
     }
     assert papers <= set(NAMES)
     assert sum(name.startswith("semantic-embeddings/cifar100-") for name in NAMES) == 3
@@ -60,6 +62,8 @@ def test_a_recipe_runs_two_steps(name, tmp_path):
         described = tmp_path / "shapes.csv"
         described.write_text("class,round,pointed\ncircle,1,0\nstar,0,1\n")
         values["injection"] = values["injection"].replace("awa", str(described))
+    if values.get("attributes"):
+        values["attributes"] = ["colour", "texture"]
     if values.get("resize"):
         values["resize"] = 64  # as KFR has it; 128 pixels take long
     phases = [{**phase, "epochs": 1} for phase in values.get("phase", ())]

@@ -16,8 +16,9 @@ _WIDE = 5  # images beside one another
 def gallery(answer: Answer, path: Path) -> None:
     """Draw the query and the images found, with class, cosine and graded relevance.
 
-    A frame is the greener the more relevant an image is. An image that is no file, or
-    is gone, is an empty place.
+    A frame is the greener the more relevant an image is; with conditions, it is green
+    if they are met and red if not. An image that is no file, or is gone, is an empty
+    place.
 
     Raises:
         MissingError: matplotlib is not installed.
@@ -34,8 +35,9 @@ def gallery(answer: Answer, path: Path) -> None:
         place = axes[1 + i // _WIDE][i % _WIDE]
         names = [one.attribute for one in answer.conditions if one.attribute]
         _draw(place, hit.path, _caption(i + 1, hit, names))
-        if hit.relevance is not None:
-            _frame(place, hit.relevance)
+        shown = hit.relevance if hit.meets is None else float(hit.meets)
+        if shown is not None:
+            _frame(place, shown)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # of scripts no font has
         saved(figure, path)
