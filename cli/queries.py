@@ -27,7 +27,7 @@ class _Searches(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_Searches, help="Find images like one, or draw queries to judge by."
+    cls=_Searches, help="Find the images most like one; with conditions, or not."
 )
 app.command(_PLAIN, epilog="`kfr search queries --help`: queries to judge by.")(search)
 

@@ -85,8 +85,8 @@ class Exact:
         places = torch.zeros(best.shape, dtype=torch.int64, device=unit.device)
         for start in range(0, len(self._vectors), self.block):
             similar = _cosines(unit, self._vectors[start : start + self.block])
-            at = best_first(similar, min(count, similar.shape[1]))
-            best = torch.cat([best, similar.gather(1, at)], 1)
+            at, values = _promising(similar, best, count)
+            best = torch.cat([best, values], 1)
             places = torch.cat([places, at + start], 1)
             kept = best_first(best, min(count, best.shape[1]))
             best, places = best.gather(1, kept), places.gather(1, kept)
@@ -132,6 +132,27 @@ def _cosines(unit: Tensor, vectors: Vectors) -> Tensor:
         rows = vectors.astype(np.float32, copy=False)
         return torch.from_numpy(unit.numpy() @ rows.T)
     return unit @ torch.from_numpy(vectors).to(unit.device).float().T
+
+
+def _promising(similar: Tensor, best: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return where the `count` best may be in a block, and their cosines.
+
+    Once there are as many, those are enough that reach the worst of them; what is not
+    there is -inf.
+    """
+    if best.shape[1] < count:
+        at = best_first(similar, min(count, similar.shape[1]))
+        return at, similar.gather(1, at)
+    reach = similar >= best[:, -1:]
+    numbers = reach.sum(1)
+    row, column = reach.nonzero(as_tuple=True)
+    first = numbers.cumsum(0) - numbers
+    place = torch.arange(len(row), device=row.device) - first[row]
+    at = torch.zeros(len(similar), int(numbers.max()), dtype=torch.int64)
+    at = at.to(row.device)
+    values = torch.full(at.shape, -torch.inf, device=row.device)
+    at[row, place], values[row, place] = column, similar[row, column]
+    return at, values
 
 
 def check_vectors(vectors: Vectors, width: int, block: int = 1 << 14) -> None:

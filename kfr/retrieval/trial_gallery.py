@@ -27,7 +27,7 @@ def trial_gallery(trial: Trial, row: int, path: Path) -> None:
     """
     task, methods = trial.task, list(trial.found)
     collection, dataset = task.stage.collection, task.stage.dataset
-    figure = new_figure(1.5 * (_SHOWN + 1), 1.75 * len(methods) + 0.3)
+    figure = new_figure(1.5 * (_SHOWN + 1), 1.9 * len(methods) + 0.3)
     axes = figure.subplots(len(methods), _SHOWN + 1, squeeze=False)
     for place in axes.flat:
         place.set_axis_off()
