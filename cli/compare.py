@@ -90,9 +90,10 @@ def _planned(
     """
     from kfr.contest import CONTROL, folder_of
     from kfr.defaults import completed
-    from kfr.folders import begin
+    from kfr.errors import UsageError, listed
+    from kfr.folders import differences
     from kfr.plugins import check
-    from kfr.settings import run_config
+    from kfr.settings import read_toml, run_config
 
     folder = folder_of(given["out"], who, seed, control=shuffled)
     own = [*(given["settings"] or []), *who.settings, f"seed={seed}"]
@@ -103,8 +104,13 @@ def _planned(
     for objective in chosen.objective:
         check("objective", objective)
     check("head", chosen.head)
-    if (folder / "config.toml").exists():
-        begin(chosen, folder, resume=True)
+    path = folder / "config.toml"
+    changed = path.exists() and differences(run_config(read_toml(path)), chosen)
+    if changed:
+        raise UsageError(
+            f"{folder} was trained otherwise; compare as it was, or choose another "
+            f"--out:{listed(changed)}"
+        )
     return chosen, folder
 
 

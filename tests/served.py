@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from kfr.data.shapes_drawing import LABELS, draw
-from kfr.retrieval.embedding import build
+from kfr.retrieval.building import build
 from kfr.runs import train
 from kfr.serving.door import Door
 from kfr.serving.routes import routes

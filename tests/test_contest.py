@@ -164,6 +164,13 @@ def test_compare_trains_contenders_and_their_controls_once(kfr, tmp_path):
     assert "with a shuffled tree" in first.out
     again = kfr(*command, "--json")
     assert "epoch" not in again.err
+    other = kfr(*command, "--set", "rate=0.01")
+    assert other.code == 2
+    assert "was trained otherwise" in other.err
+    assert "rate: 0.003 -> 0.01" in other.err
+    wrong = kfr(*command, "--contender", "qtr,alpha=-1", "--contender", "hxe")
+    assert wrong.code == 2
+    assert not list((tmp_path / "contest").glob("hxe*"))
     found = json.loads(again.out)
     assert json.loads((tmp_path / "contest/compare.json").read_text()) == found
     scores = found["scores"]

@@ -19,8 +19,8 @@ from served import NASTY, POSTSCRIPT, answer_in, loopback_only, png, send, serve
 
 from kfr.data.shapes_drawing import LABELS
 from kfr.retrieval.answers import search
+from kfr.retrieval.building import build
 from kfr.retrieval.conditions import condition, meeting
-from kfr.retrieval.embedding import build
 from kfr.retrieval.student import FILE, save_student, student_for
 
 KFR = Path(sys.executable).with_name("kfr")
