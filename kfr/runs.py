@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 import kfr
@@ -19,6 +20,7 @@ from kfr.assembly import (
     with_features,
 )
 from kfr.config import RunConfig
+from kfr.data import Batch
 from kfr.errors import KfrError
 from kfr.evaluation import evaluate
 from kfr.folders import (
@@ -35,13 +37,14 @@ from kfr.plugins import Plugin
 from kfr.saving import BEST, Saver, image_of, used
 from kfr.scoring import score, write_report
 from kfr.signals import Asked, StoppedError, noticed
-from kfr.stepping import Stepper
+from kfr.stepping import Stepper, uses_all
 from kfr.subject import knowledge_for
 from kfr.training import Epoch, Halfway, Stage, Watch, fit
 
 log = logging.getLogger("kfr")
 
 _STORED = {"weights": None}  # what a checkpoint replaces need not be found again
+_MADE_UP = 8  # images, two of each of four classes
 _ASK_EVERY = 16  # batches after which processes tell each other of signals
 
 
@@ -103,7 +106,7 @@ class _Run:
         modules: dict[str, nn.Module] = {"model": parts.model}
         modules |= {f"objective{i}": stage.objective for i, stage in enumerate(plan)}
         in_step(modules.values())
-        spread = _spread(config, parts.model, plan)
+        spread = _spread(config, parts, plan)
         facts = {"image": dict(parts.image), "kfr": kfr.__version__}
         optimizer = optimizer_for(
             modules.values(),
@@ -234,11 +237,24 @@ class _Pauses:
         return parallel.agree(bool(self.signalled.number))
 
 
-def _spread(config: RunConfig, model: nn.Module, plan: list[Stage]) -> nn.Module:
+def _spread(config: RunConfig, parts: Parts, plan: list[Stage]) -> nn.Module:
     how = config.parallel
-    if how == "ddp" and any(stage.frozen for stage in plan):
-        how = "average"  # ddp waits for gradients that do not come
-    return wrap(model, how)
+    if how == "ddp" and parallel.world() > 1:
+        # ddp waits for the gradient of every parameter
+        all_move = all(not s.frozen and _moves_all(parts, s) for s in plan)
+        how = "ddp" if all_move else "average"
+    return wrap(parts.model, how)
+
+
+def _moves_all(parts: Parts, stage: Stage) -> bool:
+    """Tell if a phase gives each parameter a gradient, by a few made-up images."""
+    side, device = parts.train.side, parts.train.device
+    items = torch.arange(_MADE_UP)
+    targets = items // 2 % len(parts.knowledge.labels)
+    codes = torch.zeros(_MADE_UP, len(parts.train.attributes), dtype=torch.int64)
+    images = torch.linspace(-1, 1, _MADE_UP * 3 * side**2).view(-1, 3, side, side)
+    batch = Batch(images.to(device), targets.to(device), items, codes.to(device))
+    return uses_all(parts.model, stage.objective, batch)
 
 
 def _same_knowledge(config: RunConfig, out: Path) -> Knowledge:

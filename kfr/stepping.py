@@ -163,6 +163,23 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
     )
 
 
+def uses_all(model: nn.Module, objective: Total, batch: Batch) -> bool:
+    """Tell if the loss of a batch depends on every parameter of a model.
+
+    Buffers, gradients and what is drawn later are as they would be without.
+    """
+    modules = nn.ModuleList([model, objective])
+    kept = _buffers(modules)
+    with torch.random.fork_rng():
+        output = told(model.train()(batch.images), batch.codes)
+        loss, _ = objective(*gathered_batch(output, batch.targets))
+        parameters = list(model.parameters())
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    with torch.no_grad():
+        _restore(modules, kept)
+    return all(gradient is not None for gradient in found)
+
+
 @contextmanager
 def frozen(model: nn.Module, names: Sequence[str]) -> Iterator[None]:
     """Set a model to train, but the named parts, statistics of norms included.

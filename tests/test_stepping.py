@@ -12,7 +12,7 @@ from kfr.data import Batch
 from kfr.errors import NumericalError, UsageError
 from kfr.models import Output
 from kfr.optimizers import optimizer_for
-from kfr.stepping import Stepper, Total, averaged
+from kfr.stepping import Stepper, Total, averaged, uses_all
 from kfr.training import Stage, fit
 
 
@@ -44,6 +44,21 @@ def test_a_batch_whose_loss_is_no_number_can_be_skipped_without_a_trace():
     assert math.isfinite(epoch.loss)
     with pytest.raises(NumericalError, match="no batch of epoch 1"):
         trained(model, [plan[0]._replace(objective=broken_at(1, 2, 3))], skip=True)
+
+
+def test_parameters_outside_the_loss_are_found_and_nothing_is_changed(knowledge):
+    model = Net()
+    model.body = nn.Sequential(*model.body, nn.BatchNorm1d(8))
+    classify = Total({"ce": plugins.make("objective", "cross_entropy", knowledge)})
+    embed = Total({"sum": lambda output, _: output.embedding.square().sum()})
+    batch = next(Colours().epoch(1))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    drawn = torch.get_rng_state()
+    assert uses_all(model, classify, batch)
+    assert not uses_all(model, embed, batch)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), drawn)
 
 
 def test_an_objectives_centres_move_once_a_step_and_not_if_it_is_skipped(knowledge):
