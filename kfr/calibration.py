@@ -203,7 +203,9 @@ def decision_of(
         plugin = Plugin.parse(stored.decision)
 
     def held() -> Predictions:
-        log.info("calibrating %s; kfr calibrate %s stores what it finds", decision, run)
+        log.warning(
+            "calibrating %s; kfr calibrate %s stores what it finds", decision, run
+        )
         config, parts = opened(run, data_root=data_root)
         return held_out(parts, config)
 

@@ -158,6 +158,9 @@ def test_calibrate_stores_what_predict_uses(kfr, runs):
     assert "likeliest classes" in shown
     now = kfr("predict", own, "a.png", "--decision", found["decision"], "--json")
     assert printed(now)["a.png"] == answer
+    other = kfr("predict", own, "a.png", "--decision", "back_off,risk=0.25", "--json")
+    assert "calibrating back_off,risk=0.25; kfr calibrate" in other.err
+    assert printed(other)
 
 
 def test_decisions_are_scored_beside_each_other(kfr, runs):
