@@ -1,5 +1,6 @@
 """Intervals from one look at each image, against metrics computed again and again."""
 
+import numpy as np
 import pytest
 import torch
 from garden import LABELS, PARENT, predictions, without_ties
@@ -108,3 +109,11 @@ def test_each_image_counts_as_often_as_it_is_drawn(knowledge):
     times = torch.tensor([[1, 0, 2], [0, 3, 0], [1, 2, 0], [0, 0, 3]]).double()
     assert worth(times)[:3].tolist() == pytest.approx([5, 2, 3])
     assert worth(times)[3].isnan()
+
+
+def test_the_ends_leave_out_half_of_the_rest_on_each_side():
+    p = predictions(20)
+    values = torch.arange(20).double() ** 2
+    found = intervals({"x": Mean(lambda _: values)}, p, resamples=99, level=0.8)["x"]
+    means = [values.numpy()[_drawn(20, 0, i)].mean() for i in range(99)]
+    assert (found.low, found.high) == pytest.approx(np.percentile(means, [10, 90]))
