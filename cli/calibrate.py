@@ -40,7 +40,7 @@ def calibrate(
 def _show(found: Any, run: Path) -> None:
     parts = {"held out": found.held_out.model_dump(), "test": found.test.model_dump()}
     rows = [
-        (name.replace("_", " "), *(f"{part[name]:.4g}" for part in parts.values()))
+        (name.replace("_", " "), *(part[name] for part in parts.values()))
         for name in parts["test"]
     ]
     show_table(("", *parts), rows, f"answers at least {found.threshold:.6g} sure")

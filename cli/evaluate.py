@@ -89,7 +89,7 @@ def _try(
         return
     names = next(iter(outcomes.values()))
     rows = [
-        (name.replace("_", " "), *(f"{x[name]:.4g}" for x in outcomes.values()))
+        (name.replace("_", " "), *(x[name] for x in outcomes.values()))
         for name in names
     ]
     show_table(("", *outcomes), rows, f"{run}: answers for the test part")

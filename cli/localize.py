@@ -20,7 +20,8 @@ def localize(
     ] = 0.15,
     limit: Annotated[int | None, typer.Option(min=1, help="Images.")] = None,
     node: Annotated[
-        str | None, typer.Option(help="Explain this node, not the class.")
+        str | None,
+        typer.Option(help="Explain this node, by id or name, not the class."),
     ] = None,
     beside: Annotated[
         Path | None,

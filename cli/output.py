@@ -25,7 +25,10 @@ def show_facts(title: str, facts: dict[str, Any]) -> None:
 def show_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None
 ) -> None:
-    """Print a table; numbers stand right. Outside a terminal no line is folded."""
+    """Print a table; numbers stand right, and None is empty.
+
+    Outside a terminal no line is folded.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -33,7 +36,7 @@ def show_table(
     rows = list(rows)
     table = Table(title=title, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        numeric = all(isinstance(row[i], (int, float)) for row in rows)
+        numeric = all(isinstance(row[i], (int, float, type(None))) for row in rows)
         table.add_column(
             column, justify="right" if numeric else "left", overflow="fold"
         )
@@ -48,4 +51,6 @@ def show_table(
 
 
 def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)

@@ -31,18 +31,21 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class Outcome(BaseModel):
-    """How a decision does on images whose classes are known."""
+    """How a decision does on images whose classes are known.
+
+    A mean over answers is None where there are no such answers.
+    """
 
     model_config = _STRICT
 
     images: int
     risk: float  # share of all images with a wrong answer, one that misses the truth
     coverage: float  # share of images with an answer that rules some class out
-    risk_where_covered: float  # share of wrong answers among those
+    risk_where_covered: float | None  # share of wrong answers among those
     information: float  # mean information kept, 0 nothing, 1 always a class
     accuracy: float  # share of images answered with the right class
-    mistake_severity: float  # mean distance of wrong classes from the truth
-    hier_dist: float  # mean distance of all classes answered
+    mistake_severity: float | None  # mean distance of wrong classes from the truth
+    hier_dist: float | None  # mean distance of all classes answered
 
 
 class Calibration(BaseModel):
@@ -74,11 +77,11 @@ def outcome(knowledge: Knowledge, answers: Answers, target: torch.Tensor) -> Out
         images=len(truth),
         risk=_mean(wrong),
         coverage=_mean(says),
-        risk_where_covered=_mean(wrong[says]),
+        risk_where_covered=_mean_of_any(wrong[says]),
         information=_mean(kept),
         accuracy=_mean(label == truth),
-        mistake_severity=_mean(far[label[named] != truth[named]]),
-        hier_dist=_mean(far),
+        mistake_severity=_mean_of_any(far[label[named] != truth[named]]),
+        hier_dist=_mean_of_any(far),
     )
 
 
@@ -200,7 +203,9 @@ def decision_of(
         plugin = Plugin.parse(stored.decision)
 
     def held() -> Predictions:
-        log.info("calibrating %s; kfr calibrate %s stores what it finds", decision, run)
+        log.warning(
+            "calibrating %s; kfr calibrate %s stores what it finds", decision, run
+        )
         config, parts = opened(run, data_root=data_root)
         return held_out(parts, config)
 
@@ -224,4 +229,8 @@ def _predicted(parts: Parts, config: RunConfig, batches: Batches) -> Predictions
 
 
 def _mean(values: torch.Tensor) -> float:
-    return float(values.double().mean()) if len(values) else 0.0
+    return _mean_of_any(values) or 0.0
+
+
+def _mean_of_any(values: torch.Tensor) -> float | None:
+    return float(values.double().mean()) if len(values) else None

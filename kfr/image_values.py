@@ -30,7 +30,7 @@ def image_values(run: Path, *, device: str = "auto") -> Values:
         return load_arrays(path)[0]
     _, parts = opened(run, device=device)
     seen = predict(parts.model, parts.test.once())
-    chosen = every(len(parts.knowledge.labels))
+    chosen = every(len(parts.knowledge.labels), parts.knowledge.attributes)
     chosen = {name: m for name, m in chosen.items() if name not in _LEFT_OUT}
     metrics = ready(parts.knowledge, chosen)
     values = {name: _values(metric, seen) for name, metric in metrics.items()}

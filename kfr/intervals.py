@@ -40,17 +40,17 @@ def intervals(
     What a `Mean` or a `Weighted` needs of each image is found out once; any other
     metric is computed again for each of at most 200 resamples, and so many are made of
     one that is heavy. In retrieval the queries are drawn, and what they are looked for
-    among stays.
+    among stays. A resample without any image that counts says nothing and is left out;
+    a metric of which all do so has no interval.
     """
     values = _resampled(metrics, predictions, resamples, seed)
-    ends = 50 * (1 - level), 50 * (1 + level)
+    ends = [50 * (1 - level), 50 * (1 + level)]
+    telling = {name: values[name][~np.isnan(values[name])] for name in metrics}
     return {
-        name: Interval(
-            low=float(np.percentile(found, ends[0])),
-            high=float(np.percentile(found, ends[1])),
-            resamples=len(found),
-        )
-        for name, found in ((n, values[n]) for n in metrics)
+        name: Interval(low=low, high=high, resamples=len(found))
+        for name, found in telling.items()
+        if len(found)
+        for low, high in [np.percentile(found, ends).tolist()]
     }
 
 

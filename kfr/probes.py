@@ -37,7 +37,8 @@ def nearest_embedding(
     if found.shape[1] != points.shape[1]:
         raise UsageError(
             f"the images' embeddings have {found.shape[1]} numbers, the classes' "
-            f"{points.shape[1]}"
+            f"{points.shape[1]}: train with the head semantic and the same embedding, "
+            "or take another"
         )
     unit = functional.normalize(points)
     answers = [

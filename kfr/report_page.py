@@ -60,7 +60,7 @@ def _facts(runs: Sequence[Reported]) -> str:
         ("test images", [str(len(run.seen.target)) for run in runs]),
         ("state", [run.listed.state for run in runs]),
         ("epochs", [f"{run.listed.epochs}/{run.listed.planned}" for run in runs]),
-        ("seconds", [f"{run.listed.seconds:.0f}" for run in runs]),
+        ("seconds", [f"{run.listed.seconds:.1f}" for run in runs]),
         ("accuracy, mean of the last five epochs", [_last(run) for run in runs]),
         ("knowledge", [run.knowledge.fingerprint[:12] for run in runs]),
     ]

@@ -139,7 +139,7 @@ def evaluate_under(
         )
         for other in others
     }
-    chosen = _spread(metrics, len(parts.knowledge.labels))
+    chosen = _spread(metrics, parts.knowledge)
     return {n: scored.report(k, chosen, interval=interval) for n, k in known.items()}
 
 
@@ -164,14 +164,14 @@ def knowledge_called(other: str, config: RunConfig, parts: Parts) -> Knowledge:
     return found
 
 
-def _spread(metrics: list[Plugin] | None, classes: int) -> list[Plugin] | None:
+def _spread(metrics: list[Plugin] | None, knowledge: Knowledge) -> list[Plugin] | None:
     """Return the metrics with `all` replaced by what it stands for."""
     if not metrics:
         return None
     chosen: dict[str, Plugin] = {}
+    everything = every(len(knowledge.labels), knowledge.attributes)
     for metric in metrics:
-        some = every(classes) if metric.name == "all" else named([metric])
-        chosen |= some
+        chosen |= everything if metric.name == "all" else named([metric])
     return list(chosen.values())
 
 

@@ -158,6 +158,9 @@ def test_calibrate_stores_what_predict_uses(kfr, runs):
     assert "likeliest classes" in shown
     now = kfr("predict", own, "a.png", "--decision", found["decision"], "--json")
     assert printed(now)["a.png"] == answer
+    other = kfr("predict", own, "a.png", "--decision", "back_off,risk=0.25", "--json")
+    assert "calibrating back_off,risk=0.25; kfr calibrate" in other.err
+    assert printed(other)
 
 
 def test_decisions_are_scored_beside_each_other(kfr, runs):
@@ -193,6 +196,19 @@ def test_without_a_held_out_part_nothing_is_promised(kfr, runs):
     done = kfr("calibrate", runs / "other")
     assert done.code == UsageError.exit_code
     assert "--validation" in done.err
+
+
+def test_where_no_class_is_answered_its_cells_are_empty(kfr, runs):
+    done = kfr("evaluate", runs / "own", "--decision", "back_off,threshold=2")
+    assert done.code == 0, done.err
+    cells = {c[0].strip(): c[1:] for c in map(_cells, done.out.splitlines()) if c}
+    assert [c.strip() for c in cells["images"]] == ["60"]
+    assert [c.strip() for c in cells["hier dist"]] == [""]
+    assert [c.strip() for c in cells["risk"]] == ["0"]
+
+
+def _cells(line):
+    return line.strip().split("│")[1:-1]
 
 
 def test_too_small_a_part_promises_nothing(kfr, runs):

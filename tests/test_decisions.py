@@ -209,6 +209,16 @@ def test_the_outcome_by_hand(knowledge):
     assert found.information == pytest.approx((1 + pair + 1 + pair + 0) / 5)
 
 
+def test_of_no_answers_that_are_classes_there_is_no_mean(knowledge):
+    root = torch.from_numpy(knowledge.hierarchy.roots)[[0, 0]]
+    answers = climbing.Answers(root, torch.tensor([-1, -1]), torch.ones(2))
+    found = outcome(knowledge, answers, torch.tensor([0, 2]))
+    assert (found.risk, found.coverage, found.accuracy) == (0, 0, 0)
+    assert found.risk_where_covered is None
+    assert found.mistake_severity is None
+    assert found.hier_dist is None
+
+
 def test_the_threshold_is_the_lowest_with_few_enough_errors(knowledge):
     p = without_ties(300)
     climb = climbing.Climb(knowledge)

@@ -5,10 +5,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from looking import blobs
 
+from kfr.localization import upsampled
 from kfr.localization.boxes import boxes_at, in_levels, normalized_maps
 from kfr.localization.fits import TAUS
 from kfr.localization.regions import regions
@@ -85,6 +87,21 @@ def test_a_map_without_anything_has_no_box_and_points_nowhere(value):
     assert swept.counts.tolist() == [[1] * 100] * 2
     assert not swept.corners.any()
     assert not points_at(maps[0], np.array([[0, 0, 5, 5]]))
+
+
+@pytest.mark.parametrize("places", [1, 2, 4, 7])
+def test_a_constant_map_stays_one_when_it_is_made_larger(places):
+    """Bicubic weights add up to 1 but for rounding, which is no peak."""
+    values = torch.rand(20, generator=torch.Generator().manual_seed(0)) * 10
+    maps = values[:, None, None].expand(-1, places, places)
+    for side in (32, 224):
+        assert not normalized_maps(upsampled(maps, (side, side)).numpy()).any()
+
+
+def test_a_map_that_differs_by_more_than_rounding_does_not_vanish():
+    maps = np.full((1, 4, 4), 1.0, np.float32)
+    maps[0, 1, 2] += 1e-4
+    assert normalized_maps(maps)[0, 1, 2] == 1
 
 
 def test_maps_are_brought_to_levels_by_cutting_off():

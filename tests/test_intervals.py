@@ -1,5 +1,6 @@
 """Intervals from one look at each image, against metrics computed again and again."""
 
+import numpy as np
 import pytest
 import torch
 from garden import LABELS, PARENT, predictions, without_ties
@@ -7,7 +8,15 @@ from garden import LABELS, PARENT, predictions, without_ties
 from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr import intervals as module
 from kfr.intervals import _drawn, intervals
-from kfr.metrics import Mean, Predictions, Weighted, alignment, every, ready
+from kfr.metrics import (
+    Mean,
+    Predictions,
+    Weighted,
+    alignment,
+    every,
+    mean_of,
+    ready,
+)
 from kfr.plugins import Plugin, make
 
 AGAIN = [
@@ -80,3 +89,31 @@ def test_of_one_image_all_resamples_are_that_image(knowledge):
     made = ready(knowledge, every(len(LABELS)))
     for name, found in intervals(made, p).items():
         assert found.low == found.high == pytest.approx(made[name](p)), name
+
+
+def test_a_resample_in_which_no_image_counts_says_nothing(knowledge):
+    """One of three images counts: 8 of 27 resamples miss it, and are left out."""
+    values = torch.tensor([2.0, torch.nan, torch.nan])
+    p = predictions(3)
+    found = intervals({"x": Mean(lambda _: values)}, p, resamples=300)["x"]
+    drawn = [_drawn(3, 0, i) for i in range(300)]
+    assert (found.low, found.high) == (2.0, 2.0)
+    assert found.resamples == sum(0 in at for at in drawn) < 300
+    assert intervals({"x": Mean(lambda _: values[1:])}, predictions(2)) == {}
+
+
+def test_each_image_counts_as_often_as_it_is_drawn(knowledge):
+    """Where one image counts a mean is its value, drawn once or three times."""
+    values = torch.tensor([5.0, 2.0, torch.nan])
+    worth = mean_of(values)
+    times = torch.tensor([[1, 0, 2], [0, 3, 0], [1, 2, 0], [0, 0, 3]]).double()
+    assert worth(times)[:3].tolist() == pytest.approx([5, 2, 3])
+    assert worth(times)[3].isnan()
+
+
+def test_the_ends_leave_out_half_of_the_rest_on_each_side():
+    p = predictions(20)
+    values = torch.arange(20).double() ** 2
+    found = intervals({"x": Mean(lambda _: values)}, p, resamples=99, level=0.8)["x"]
+    means = [values.numpy()[_drawn(20, 0, i)].mean() for i in range(99)]
+    assert (found.low, found.high) == pytest.approx(np.percentile(means, [10, 90]))

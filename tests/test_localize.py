@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kfr.data import Boxes, ImageFiles
-from kfr.errors import DataError
+from kfr.errors import DataError, HierarchyError
 from kfr.localization.runs import _with_boxes, localize
 from kfr.localization.scores import TAU, WIDTH, centre_map
 
@@ -65,6 +65,20 @@ def test_a_node_is_explained_in_place_of_the_classes(run):
     usual = localize(run, limit=4, device="cpu")
     assert not np.array_equal(found.maps, usual.maps)
     assert torch.equal(found.answers, usual.answers)
+
+
+def test_a_node_has_an_id_or_a_name(run):
+    from kfr.folders import knowledge_of
+
+    graph = knowledge_of(run).hierarchy
+    [polygon] = [i for i in range(len(graph)) if graph.name(i) == "polygon"]
+    one, other = (
+        localize(run, limit=4, node=node, device="cpu")
+        for node in (graph.nodes[polygon], "polygon")
+    )
+    assert np.array_equal(one.maps, other.maps)
+    with pytest.raises(HierarchyError, match="polygone"):
+        localize(run, limit=4, node="polygone", device="cpu")
 
 
 def test_images_without_boxes_are_left_out():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from kfr.decisions.risk import allowed_errors
+from kfr.decisions.risk import ALWAYS, allowed_errors, thresholds
 from kfr.errors import DataError
 
 
@@ -30,3 +30,14 @@ def test_the_errors_that_conformal_risk_control_allows():
 def test_too_few_images_promise_nothing(n, method):
     with pytest.raises(DataError, match=f"{n} held-out images are too few"):
         allowed_errors(n, 0.05, method, 0.95)
+
+
+def test_the_grid_reaches_from_nothing_to_all_and_is_finest_near_certainty():
+    grid = thresholds()
+    assert (grid.diff() > 0).all()
+    assert grid[0] == 0
+    assert grid[-1] == ALWAYS
+    assert grid[-2] == 1
+    assert 1 - grid[-3] == pytest.approx(1e-8, rel=1e-6)
+    assert grid[:-1].diff().max() <= 1 / 200 + 1e-12
+    assert (grid <= 1).sum() == len(grid) - 1

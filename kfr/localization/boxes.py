@@ -14,6 +14,7 @@ Levels = NDArray[np.uint8]  # a map in 256 levels
 Corners = NDArray[np.int64]  # [n, 4], x0 y0 x1 y1, all inclusive
 
 MOST = 255
+_ROUNDING = 64 * np.finfo(np.float32).eps  # of a constant map that was made larger
 
 
 def opencv() -> ModuleType:
@@ -32,12 +33,16 @@ def opencv() -> ModuleType:
 
 
 def normalized_maps(maps: Maps) -> NDArray[np.float32]:
-    """Return maps that reach from 0 to 1; zeros where one is constant or has a NaN."""
+    """Return maps that reach from 0 to 1; zeros where one is constant or has a NaN.
+
+    Constant is what differs by no more than interpolation rounds.
+    """
     flat = maps.reshape(len(maps), -1).astype(np.float32)
     low, high = flat.min(1, keepdims=True), flat.max(1, keepdims=True)
     with np.errstate(invalid="ignore", over="ignore"):
         width = high - low
-    sound = np.isfinite(width) & (width > 0)
+    least = _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    sound = np.isfinite(width) & (width > least)
     width = np.where(sound, width, 1)
     flat = np.where(sound, flat - np.where(sound, low, 0), 0)
     return (flat / width).reshape(maps.shape).astype(np.float32)

@@ -69,7 +69,7 @@ def rollout(
     if not hooks:
         raise PluginError(
             "rollout needs the attention of torchvision's vision transformers or of "
-            "cvt13; take gradcam, which any backbone allows"
+            "cvt-13; take gradcam, which any backbone allows"
         )
 
     def explain(images: Tensor, target: Tensor) -> Tensor:

@@ -13,7 +13,9 @@ from kfr.assembly import Parts
 from kfr.class_tree import members
 from kfr.data import Dataset, ImageFiles, ImageTensor
 from kfr.data.batches import normalized
+from kfr.drawing import called
 from kfr.errors import DataError
+from kfr.knowledge import Knowledge
 from kfr.localization import Explain, explainer, upsampled
 from kfr.localization.annotations import joined_to, read_annotations
 from kfr.localization.boxes import Corners, Maps, normalized_maps, opencv
@@ -74,10 +76,11 @@ def localize(
 ) -> Localized:
     """Draw maps of the true classes of test images that have boxes, and score them.
 
-    Or of a `node` of the hierarchy instead of the classes. `limit` images are spread
-    evenly over the test part. They are squeezed to squares, nothing being cut off. A
-    folder of `boxes` takes the place of those of the data set, and a folder of `images`
-    that of its images. Of so many images, evenly spread, `faithfulness` is measured.
+    Or of a `node` of the hierarchy, by id or name, instead of the classes. `limit`
+    images are spread evenly over the test part. They are squeezed to squares, nothing
+    being cut off. A folder of `boxes` takes the place of those of the data set, and a
+    folder of `images` that of its images. Of so many images, evenly spread,
+    `faithfulness` is measured.
 
     Raises:
         DataError: the data set has no boxes, or those of the folder do not fit it.
@@ -91,7 +94,7 @@ def localize(
     at = _with_boxes(dataset, limit)
     dataset, sizes = dataset.take(at), None if sizes is None else sizes[at.numpy()]
     true = boxes_of(dataset, side, sizes)
-    mask = None if node is None else torch.from_numpy(members(parts.knowledge, node))
+    mask = None if node is None else _below(parts.knowledge, node)
     asked, seen = _spread(len(dataset), faithfulness), list[_Seen]()
     with explainer(by, parts.model) as explain:
         for items in torch.arange(len(dataset)).split(_AT_ONCE):
@@ -116,6 +119,13 @@ def localize(
         np.concatenate([s.maps for s in seen]),
         joined_faithful([s.faithful for s in seen]),
     )
+
+
+def _below(knowledge: Knowledge, node: str) -> Tensor:
+    """Tell which classes are below the nodes of that id or name, `[C]`."""
+    graph = knowledge.hierarchy
+    rows = [members(knowledge, graph.nodes[i]) for i in called(graph, node)]
+    return torch.from_numpy(np.any(rows, 0))
 
 
 def _annotated(

@@ -90,13 +90,16 @@ def totals(times: Tensor, index: Tensor, count: int) -> Tensor:
 
 
 def mean_of(values: Tensor) -> Worth:
-    """Return what gives the mean of values `[N]`; a NaN does not count."""
+    """Return what gives the mean of values `[N]`; a NaN does not count.
+
+    Where no image counts there is no mean: NaN.
+    """
     counted = ~values.isnan()
     table = torch.stack([values.where(counted, 0).double(), counted.double()], 1)
 
     def mean(times: Tensor) -> Tensor:
         total, size = (times @ table.to(times.device)).unbind(1)
-        return total / size.clamp(min=1)
+        return total / size
 
     return mean
 
@@ -206,16 +209,20 @@ def _name(metric: Plugin) -> str:
     return text if k is None else f"{text}@{k}"
 
 
-def every(classes: int) -> dict[str, Plugin]:
-    """Return all metrics that ship with kfr and need no training part, by name."""
+def every(classes: int, attributes: Iterable[str] = ()) -> dict[str, Plugin]:
+    """Return all metrics that ship with kfr and need no training part, by name.
+
+    They are those of that many classes, and of the attributes learnt beside them.
+    """
     apart = {"top_k", "hier_dist", "hier_dist_min", "accuracy", "hp", "hops"}
-    rest = sorted(BUILTIN["metric"].keys() - apart - {"knn", "linear_probe"})
+    apart |= {"knn", "linear_probe", "attribute_accuracy"}
+    rest = sorted(BUILTIN["metric"].keys() - apart)
     chosen = [Plugin(name=name) for name in rest]
     chosen.append(Plugin(name="ahp", options={"clip": 250}))
     chosen += [Plugin(name="hp", options={"k": k}) for k in (1, 10, 50, 100)]
     chosen += [Plugin(name="hops"), Plugin(name="hops", options={"k": 5})]
     chosen.append(Plugin(name="hier_dist_min", options={"k": min(5, classes)}))
-    return {**standard(classes), **named(chosen)}
+    return {**standard(classes, attributes), **named(chosen)}
 
 
 def ready(
