@@ -1,6 +1,5 @@
 """`kfr compare`."""
 
-from json import dumps
 from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
-from .output import show_json, show_table
+from .output import json_text, show_json, show_table
 from .runs import train_once
 
 STANDARD = (
@@ -127,7 +126,7 @@ def _write(scores: Any, text: str, out: Path) -> None:
     from kfr.errors import MissingError
     from kfr.files import write_whole
 
-    content = dumps({"scores": _plain(scores), "advice": text}, indent=2)
+    content = json_text({"scores": _plain(scores), "advice": text})
     write_whole(out / "compare.json", content + "\n")
     try:
         contest_figure(scores, out / "compare.png")

@@ -30,6 +30,9 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Score answers: minimum_risk; back_off,risk=0.05; ..."),
     ] = None,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="Score classes without images instead.")
+    ] = False,
     data_root: options.DataRoot = None,
     device: options.Device = None,
     json: options.Json = False,
@@ -45,8 +48,12 @@ def evaluate(
     Several metrics: --metrics "accuracy hier_dist,k=5", or the option again. `all` is
     every one but knn and linear_probe, which need the training part, too. The report
     is written if nothing but the run is named. With --decision, what is scored is the
-    answers that decisions give instead.
+    answers that decisions give instead; with --zero-shot, how the classes of
+    `hold_out` are found by what is known of them.
     """
+    if zero_shot:
+        _unseen(run, device or "auto", data_root, json)
+        return
     if queries:
         retrieval.evaluate_retrieval(ctx.params)
         return
@@ -93,6 +100,28 @@ def _try(
         for name in names
     ]
     show_table(("", *outcomes), rows, f"{run}: answers for the test part")
+
+
+def _unseen(run: Path, device: str, data_root: Path | None, json: bool) -> None:
+    from kfr.injection.zero_shot import zero_shot
+
+    found = zero_shot(run, device=device, data_root=data_root)
+    facts = {k: v for k, v in found._asdict().items() if k != "values"}
+    if json:
+        show_json(facts)
+        return
+    rows = [
+        (name, f"{value:.4f}", f"{chance:.4f}")
+        for name, value, chance in (
+            ("among the unseen", found.accuracy, found.chance),
+            ("unseen among all", found.unseen, found.chance_among_all),
+            ("seen among all", found.seen, found.chance_among_all),
+            ("harmonic mean", found.harmonic, found.chance_among_all),
+        )
+    ]
+    typer.echo(f"{run}, without images: {', '.join(found.classes)}")
+    columns = (f"{found.images} unseen test images", "mean over classes", "chance")
+    show_table(columns, rows)
 
 
 def _compare(reports: dict[str, Any]) -> None:

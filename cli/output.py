@@ -11,7 +11,14 @@ _WIDEST = 1000
 
 def show_json(value: Any) -> None:
     """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    typer.echo(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON; a number that is none, which JSON lacks, is null."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    plain = json.loads(text, parse_constant=lambda _: None)
+    return json.dumps(plain, indent=2, ensure_ascii=False)
 
 
 def show_facts(title: str, facts: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def train(
     ] = None,
     head: Annotated[str | None, typer.Option(help="linear, mlp, semantic.")] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="0: do not train. [default: 10]")
+        int | None, typer.Option(help="Of each phase; 0: do not train. [default: 10]")
     ] = None,
     attributes: Annotated[
         str | None, typer.Option(help="Columns to learn, too: colour,season; or all.")

@@ -221,8 +221,14 @@ def _checked(plugin: Plugin, factory: Callable[..., Any]) -> dict[str, Any]:
         return {name.removeprefix(_FIELD): value for name, value in found.items()}
     except ValidationError as error:
         wrong = error.errors()[0]
+        name = str(wrong["loc"][0]).removeprefix(_FIELD)
+        if wrong["type"] == "missing":
+            raise PluginError(
+                f"{plugin.name} needs the option {name!r}: "
+                f"write {plugin.name},{name}=..."
+            ) from None
         raise PluginError(
-            f"{plugin.name}: {wrong['loc'][0]}={wrong['input']!r}: {wrong['msg']}"
+            f"{plugin.name}: {name}={wrong['input']!r}: {wrong['msg']}"
         ) from None
 
 

@@ -80,10 +80,10 @@ def combined(below: Values, settings: Iterable[str], flags: Values) -> Values:
     """Return values under `key=value` settings, under flags.
 
     `objective.qtr.alpha=3` sets an option of one of several plug-ins, unless the flag
-    that names the plug-in says otherwise.
+    that names the plug-in says otherwise. Epochs are of each of the phases below.
 
     Raises:
-        UsageError: a setting is not of that form.
+        UsageError: a setting is not of that form, or every phase has its own.
     """
     plain: Values = {}
     dotted: list[tuple[str, list[str], str]] = []
@@ -98,10 +98,30 @@ def combined(below: Values, settings: Iterable[str], flags: Values) -> Values:
         else:
             plain[key] = _parsed(value)
     values = layered(below, plain, flags)
+    given = {k: v for k, v in {**plain, **flags}.items() if v is not None}
+    if values.get("phase") and "phase" not in given:
+        values["phase"] = _phases(values["phase"], given)
     for key, rest, value in dotted:
         flagged = flags.get(key) is not None
         values[key] = _set_option(values, key, rest, value, flagged)
     return values
+
+
+def _phases(phases: Any, given: Values) -> Any:
+    """Return phases, each for the epochs that are given; none for 0 of them."""
+    if any(not isinstance(phase, dict) for phase in phases):
+        return phases  # checked later
+    for key in ("objective", "rate", "schedule"):
+        if key in given and all(key in phase for phase in phases):
+            raise UsageError(
+                f"each phase of this run has its own {key}, so that --{key} would "
+                "change nothing: change the phases in a file, or leave them out with "
+                "--set phase=[]"
+            )
+    epochs = given.get("epochs")
+    if epochs is None:
+        return phases
+    return [{**phase, "epochs": epochs} for phase in phases] if epochs else []
 
 
 def run_config(values: Values) -> RunConfig:

@@ -108,6 +108,31 @@ def test_a_run_without_knowledge_is_the_bare_backbone_and_cross_entropy():
     assert bare.phase[0].freeze == ()
 
 
+def test_one_command_takes_relations_apart(kfr, tmp_path):
+    file, out = tmp_path / "tiny.toml", tmp_path / "runs"
+    file.write_text(run_config(TINY).to_toml())
+    facts = tmp_path / "facts.tsv"
+    facts.write_text("circle\thas\tno corner\nheart\tlike\tspiral\n")
+    call = ("ablate", file, "--by", "relation", "--seeds", 1, "--epochs", 1)
+    call = (*call, "--explained", 0, "--out", out)
+    call = (*call, "--set", "injection.scales.relation_types=is-a+file")
+    done = kfr(*call, "--set", f"injection.scales.triples={facts}")
+    assert done.code == 0, done.err
+    assert "nothing is known of 22 of the 24 classes" in done.err
+    found = json.loads((out / "ablation.json").read_text())
+    types = [f"relations:{name}" for name in ("is-a", "has", "like")]
+    ends = ["none", "longer", *types, "relations", "relations:shuffled"]
+    assert list(found["arms"]) == ends
+    stages = {arm["stages"] for name, arm in found["arms"].items() if ":" in name}
+    assert stages == {found["arms"]["relations"]["stages"]}
+    told = found["arms"]["relations"]["metrics"]["accuracy"]
+    control = found["arms"]["relations:shuffled"]["metrics"]["accuracy"]
+    assert told["knowledge"]["value"] == pytest.approx(told["mean"] - control["mean"])
+    assert "relations over none" in done.out
+    assert "over shuffled knowledge" in done.out.replace("\n", " ")
+    assert "<section" in (out / "ablation.html").read_text()
+
+
 def test_one_command_runs_the_ablation(kfr, tmp_path):
     file, out = tmp_path / "tiny.toml", tmp_path / "runs"
     file.write_text(run_config(TINY).to_toml())

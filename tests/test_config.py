@@ -209,6 +209,23 @@ def test_patience_needs_something_to_watch():
     assert RunConfig(**LEAST).validation == 0.0
 
 
+def test_epochs_are_of_each_phase_and_what_phases_have_themselves_is_refused():
+    phases = [{"epochs": 3, "objective": "qtr"}, {"epochs": 5, "rate": 0.5}]
+    below = {**LEAST, "phase": phases}
+    assert [p.epochs for p in run_config(combined(below, [], {})).phases] == [3, 5]
+    for settings, flags in (([], {"epochs": 1}), (["epochs=1"], {})):
+        run = run_config(combined(below, settings, flags))
+        assert [p.epochs for p in run.phases] == [1, 1]
+    assert run_config(combined(below, [], {"epochs": 0})).phases == ()
+    run = run_config(combined(below, [], {"objective": ["triplet"], "rate": 0.1}))
+    assert [p.objective[0].name for p in run.phases] == ["qtr", "triplet"]
+    both = {**LEAST, "phase": phases[:1]}
+    with pytest.raises(UsageError, match="each phase of this run has its own objec"):
+        combined(both, [], {"objective": ["triplet"]})
+    run = run_config(combined(both, ["phase=[]"], {"objective": ["triplet"]}))
+    assert run.phases[0].objective[0].name == "triplet"
+
+
 def test_without_phases_the_whole_run_is_one():
     run = run_config({**LEAST, "epochs": 7, "rate": 0.5, "objective": "qtr"})
     assert run.phases == (

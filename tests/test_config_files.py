@@ -103,7 +103,7 @@ def test_part_of_a_configuration_is_written_and_read(tmp_path):
         ("[backbone]\nnam = 'x'\n", "backbone.name = {'nam': 'x'}: Field required"),
         (
             "epochs = -1\nrate = 0\n",
-            "epochs = -1: Input should be greater than 0; rate",
+            "epochs = -1: Input should be greater than or equal to 0; rate",
         ),
         ("[[phase]]\nepochs = 1\nrat = 2\n", "phase.0.rat = 2"),
         (b"mapping = 'caf\xe9'\n", ":1: byte 14 (0xe9) is not UTF-8"),

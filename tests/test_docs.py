@@ -1,6 +1,7 @@
 """The manual's examples run, in order, each page in a folder of its own."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def test_every_example_of_the_manual_runs(page, tmp_path, monkeypatch):
     for language, text in BLOCK.findall(page.read_text("utf-8")):
         commands = [[sys.executable, "-c", text]]
         if language == "sh":
-            lines = [line.split() for line in text.splitlines() if line]
+            lines = [shlex.split(line) for line in text.splitlines() if line]
             assert {line[0] for line in lines} == {"kfr"}
             commands = [[KFR, *line[1:]] for line in lines]
         for command in commands:

@@ -81,6 +81,13 @@ def test_an_exact_embedding_has_no_error(pets):
     assert facts["Spearman with class distances"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("name", ["onehot", "simplex"])
+def test_nothing_is_said_to_correlate_where_all_are_as_far_apart(pets, name):
+    facts = quality(class_embedding(name, pets), pets)
+    assert [fact for fact in facts if "with" in fact] == []
+    assert facts["distortion"] > 0
+
+
 def test_rounding_does_not_change_the_order(pets):
     labels = LabelMapping.bundled("cifar100").labels
     knowledge = known(Source.parse("wordnet"), "cifar100", labels)

@@ -1,5 +1,6 @@
 """Runs that are given knowledge: two stages, copies, ablations, held-out classes."""
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -154,7 +155,7 @@ def test_the_nearest_row_names_a_class_of_which_there_was_no_image():
         nearest_row(gap, z, torch.tensor([1, 2]))
 
 
-def test_a_run_recognises_what_it_has_not_seen_above_nothing(tmp_path):
+def test_a_run_recognises_what_it_has_not_seen_above_nothing(kfr, tmp_path):
     names = ("circle", "heart", "arrow")
     trained(tmp_path / "run", hold_out=names)
     found = zero_shot(tmp_path / "run", device="cpu")
@@ -167,11 +168,23 @@ def test_a_run_recognises_what_it_has_not_seen_above_nothing(tmp_path):
     counted = {name: int((~np.isnan(v)).sum()) for name, v in found.values.items()}
     assert counted == {"zero-shot": 6, "unseen": 6, "seen": 42}
     assert np.nanmean(found.values["seen"]) == pytest.approx(found.seen)
+    call = ("evaluate", tmp_path / "run", "--zero-shot", "--device", "cpu")
+    told = json.loads(kfr(*call, "--json").out)
+    assert told["classes"] == list(names)
+    assert (told["accuracy"], told["seen"]) == (found.accuracy, found.seen)
+    done = kfr(*call)
+    assert "circle, heart, arrow" in done.out
+    assert f"{found.accuracy:.4f}" in done.out
 
 
-def test_zero_shot_needs_classes_held_out(run):
+def test_zero_shot_needs_classes_held_out_and_something_aligned(run, kfr, tmp_path):
     with pytest.raises(UsageError, match="holds no class out"):
         zero_shot(run, device="cpu")
+    plain = {"epochs": 0, "objective": "cross_entropy", "hold_out": ["circle", "heart"]}
+    trained(tmp_path / "plain", **plain, phase=[])
+    done = kfr("evaluate", tmp_path / "plain", "--zero-shot")
+    assert done.code == 2
+    assert "train with --objective alignment" in done.err
 
 
 @pytest.mark.parametrize("name", [n for n in recipes() if n.startswith("injection/")])

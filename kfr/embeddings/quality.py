@@ -17,8 +17,8 @@ def quality(
     d is `lca_height` on the tree, S = 1 - d; "distance" is Euclidean, or that of the
     Poincare ball, which has no dot products. Those of `unitsphere` and `approx_sim` are
     to be S, the distances of `spheres` and `mds` d. Correlations are of distances in
-    the embedding with d, and with the knowledge's own class distances. `distortion` is
-    blind to the embedding's scale.
+    the embedding with d, and with the knowledge's own class distances; there are none
+    where all pairs are as far apart. `distortion` is blind to the embedding's scale.
     """
     upper = np.triu_indices(len(table), 1)
     similarity = 1 - class_distances(knowledge)
@@ -30,6 +30,9 @@ def quality(
         facts |= _errors("dot - S", table @ table.T - similarity)
     facts |= _errors("distance - d", apart - wanted)
     facts["distortion"] = distortion(apart, wanted)
+    apart = np.round(apart, 9)  # what differs by rounding is the same
+    if not len(apart) or not np.ptp(apart) or not np.ptp(wanted):
+        return facts  # nothing correlates with a constant
     facts["Pearson with d"] = correlation(apart, wanted)
     facts["Spearman with d"] = _spearman(apart, wanted)
     facts["Spearman with class distances"] = _spearman(apart, own[upper])

@@ -63,7 +63,7 @@ def attribute_facts(knowledge: Knowledge, source: str | None) -> list[Fact]:
     """
     if source is None:
         raise MissingError(
-            "facts of the kind 'attribute' need attributes=awa, or =FILE"
+            "facts of the kind 'attribute' need attributes=awa or attributes=FILE"
         )
     found = attributes_of(knowledge, source)
     at, columns = np.nonzero(found.values > 0)

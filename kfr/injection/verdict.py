@@ -92,7 +92,7 @@ def said(scores: Mapping[str, ByMetric], control: tuple[str, str]) -> str:
         return "Without a control nothing is said of knowledge."
     told = (
         f"{every} over none: {signed(gain)} of accuracy; "
-        f"over {wrong} knowledge: {signed(owed)}. "
+        f"over shuffled knowledge: {signed(owed)}. "
     )
     if owed.low > 0:
         return told + "True knowledge does better than wrong knowledge, beyond chance."

@@ -40,7 +40,9 @@ class ZeroShot(NamedTuple):
     values: Values  # name -> [N], right or not, NaN of images that do not count
 
 
-def zero_shot(run: Path | str, *, device: str = "auto") -> ZeroShot:
+def zero_shot(
+    run: Path | str, *, device: str = "auto", data_root: Path | None = None
+) -> ZeroShot:
     """Score a run on the test images of all classes, those held out apart.
 
     The answer is the class whose row in the tables is nearest to the image's embedding,
@@ -51,7 +53,7 @@ def zero_shot(run: Path | str, *, device: str = "auto") -> ZeroShot:
     Raises:
         UsageError: the run holds no class out, or has no alignment.
     """
-    config, parts = opened(Path(run), device=device)
+    config, parts = opened(Path(run), device=device, data_root=data_root)
     if not config.hold_out:
         raise UsageError(
             f"{run} holds no class out: train with --set hold_out='[\"NAME\", ...]'"
@@ -115,7 +117,10 @@ def _alignment_of(run: Path, config: RunConfig, parts: Parts) -> Alignment:
     totals = [s.objective for s in stages(config, parts.knowledge, parts.test.device)]
     at = [i for i, total in enumerate(totals) if _aligned(total)]
     if not at:
-        raise UsageError(f"{run} has no alignment among its objectives")
+        raise UsageError(
+            f"{run} has no alignment among its objectives, which finds classes by what "
+            "is known of them: train with --objective alignment beside the others"
+        )
     checkpoints.load(run / LAST, {f"objective{at[-1]}": totals[at[-1]]})
     return _aligned(totals[at[-1]])[-1]
 

@@ -137,6 +137,10 @@ class MetricLearning(nn.Module):
             )
 
 
+def _only_for_others(name: str) -> bool:
+    return name.startswith("Base") or name.endswith("Mixin")
+
+
 def _found(module: str, name: str) -> Any:
     try:
         library = import_module(f"pytorch_metric_learning.{module}")
@@ -145,6 +149,7 @@ def _found(module: str, name: str) -> Any:
             "there is no pytorch-metric-learning; pip install 'kfr[metric-learning]'"
         ) from None
     known = sorted(n for n, x in vars(library).items() if inspect.isclass(x))
+    known = [name for name in known if not _only_for_others(name)]
     if name not in known:
         raise PluginError(
             f"pytorch-metric-learning has no {name!r} among its {module}"
