@@ -1,6 +1,5 @@
 """Batches: their order and augmentation, and dividing and measuring data sets."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +10,6 @@ from torchvision.transforms.v2.functional import resize
 
 from kfr import plugins
 from kfr.data import (
-    Boxes,
     ImageFiles,
     ImageTensor,
     Normalization,
@@ -226,20 +224,6 @@ def test_once_gives_files_as_squares(files):
     images = torch.cat([batch.images for batch in of(files, 5, workers=0).once()])
     squares = torch.stack([read_square(path, 16) for path in files.paths])
     assert torch.equal(images.round().byte(), squares)
-
-
-def test_files_with_boxes_are_read_as_they_are_stored(tmp_path):
-    note = Image.Exif()
-    note[274] = 6  # to be turned clockwise
-    pixels = np.zeros((16, 16, 3), np.uint8)
-    pixels[:8] = 255
-    Image.fromarray(pixels).save(path := tmp_path / "x.png", exif=note)
-    boxes = Boxes.packed([[[0, 0, 15, 7]]])
-    data = ImageFiles(("a",), (path,), torch.tensor([0]), 16)
-    (upright,) = of(data, 1, workers=0).once()
-    (stored,) = of(replace(data, boxes=boxes), 1, workers=0).once()
-    assert (upright.images[0, 0, :, 8:] > upright.images[0, 0, :, :8]).all()
-    assert (stored.images[0, 0, :8] > stored.images[0, 0, 8:]).all()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

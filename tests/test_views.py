@@ -82,16 +82,3 @@ def test_photographs_are_seen_as_squares(data):
         seen = torch.stack([views[i] for i in range(len(photographs))])
         assert seen.shape == (len(photographs), 3, 64, 64)
         assert seen.float().std() > 20  # not black
-
-
-def test_views_are_upright_unless_they_have_to_be_as_stored(tmp_path):
-    note = Image.Exif()
-    note[274] = 6  # to be turned clockwise
-    pixels = np.zeros((32, 32, 3), np.uint8)
-    pixels[:16] = 255
-    Image.fromarray(pixels).save(path := tmp_path / "x.png", exif=note)
-    seen, stored = (Views([path], 32, upright=upright)[0] for upright in (True, False))
-    assert seen[0, :, 20:].min() > 200 > seen[0, :, :12].max()
-    assert stored[0, :12].min() > 200
-    drawn = Views([path], 32, view("cifar", flip=False), 0, upright=False)[0]
-    assert drawn[0, :8].float().mean() > drawn[0, -8:].float().mean() + 100
