@@ -9,13 +9,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import resize
 
 from kfr import plugins
-from kfr.data import (
-    ImageFiles,
-    ImageTensor,
-    Normalization,
-    limit,
-    split_by_class,
-)
+from kfr.data import ImageFiles, ImageTensor, Normalization, limit, split_by_class
 from kfr.data.batches import Batches, measure, normalized, seed_of
 from kfr.data.images import read_square
 from kfr.errors import DataError
