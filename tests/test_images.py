@@ -7,7 +7,9 @@ import struct
 import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -270,3 +272,29 @@ def test_threads_leave_the_warning_filters_alone(mixed):
             sound_only(mixed * 20, "skip")
             with pytest.raises(UserWarning, match="still heard"):
                 warnings.warn("still heard", stacklevel=1)
+
+
+class Slow:
+    """A file that is not there until somebody says so."""
+
+    def __init__(self, content):
+        self.data, self.asked, self.there = content, Event(), Event()
+
+    def content(self):
+        self.asked.set()
+        assert self.there.wait(30)
+        return self.data
+
+
+def test_threads_that_read_leave_the_filters_of_warnings_alone():
+    before = list(warnings.filters)
+    places = [Slow(encoded("png")), Slow(encoded("png"))]
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [pool.submit(read_image, place) for place in places]
+        assert all(place.asked.wait(30) for place in places)
+        for place, task in zip(places, tasks, strict=True):
+            place.there.set()  # the first to come is the first to go
+            task.result()
+    assert warnings.filters == before
+    with pytest.raises(UserWarning, match="heard"):
+        warnings.warn("heard", UserWarning, stacklevel=1)

@@ -220,3 +220,16 @@ def test_a_folder_is_searched_by_the_command(kfr, here):
     done = kfr("search", "x", query, "--json")
     assert done.code == 0, done.err
     assert str(query.resolve()) in done.out
+
+
+def test_a_build_of_a_split_says_how_far_it_is(here):
+    told = []
+    made = build(
+        Path("run"),
+        Path("x.index"),
+        split="test",
+        device="cpu",
+        watch=lambda done, total: told.append((done, total)),
+    )
+    assert told[-1] == (len(made), len(made)) == (40, 40)
+    assert sorted(told) == told

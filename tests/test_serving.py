@@ -245,11 +245,35 @@ def test_what_cannot_be_served_is_named(served_home, kfr):
         ),
         ([served_home / "run", "--run", served_home / "run"], "a run is one itself"),
         ([served_home / "tree.txt"], "not a file of kfr's"),
-        ([served_home / "images"], "config.toml"),
+        ([served_home / "images"], "is no index"),
     ]:
         done = kfr("serve", *command)
         assert done.code in {2, 3, 4}
         assert expected in done.err
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"shard": 20}, {"plugin": "faiss,kind=flat"}, {"plugin": "faiss,kind=ivf"}],
+)
+def test_any_index_is_served_like_the_exact_one(how, there, served_home, tmp_path):
+    if "plugin" in how:
+        pytest.importorskip("faiss")
+    place, images = tmp_path / "other", served_home / "images"
+    build(served_home / "run", place, images=images, device="cpu", **how)
+    asked = {"image": 5, "conditions": ["group1"], "lambda": 0.1, "k": 8}
+    with served(place) as other:
+        found, expected = (
+            one.post("/api/search", asked).json["found"] for one in (other, there)
+        )
+        assert [h["position"] for h in found] == [h["position"] for h in expected]
+        assert [h["meets"] for h in found] == [h["meets"] for h in expected]
+        far, near = (
+            one.get("/api/distances?class=1&count=5").json["latent"]
+            for one in (other, there)
+        )
+        assert [x["label"] for x in far] == [x["label"] for x in near]
+        assert other.get("/thumbnail/47").status == 200
 
 
 def test_an_image_that_is_gone_is_named_by_its_number(served_home, tmp_path):

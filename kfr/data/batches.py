@@ -185,7 +185,8 @@ class Batches:
         self, chosen: Sequence[Tensor], view: View | None, seed: int
     ) -> Iterator[Tensor]:
         paths = self.dataset.paths  # type: ignore[union-attr]
-        views = Views(paths, self.side, view, seed)
+        upright = self.dataset.boxes is None  # boxes are in pixels as stored
+        views = Views(paths, self.side, view, seed, upright)
         pinned = self.device.type == "cuda"
         for images in stacks(views, chosen, self.workers, pinned):
             yield images.to(self.device, non_blocking=True)

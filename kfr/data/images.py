@@ -2,10 +2,12 @@
 
 import io
 import logging
+import struct
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
@@ -28,7 +30,37 @@ MOST_SENT = 50_000_000  # of an image from anybody
 LONGEST = 8  # times the short side: more is cut off before an image is resized
 MARGIN = 256 / 224  # by how much the view of an evaluated image is larger than its crop
 
+_DAMAGED = (OSError, ValueError, TypeError, SyntaxError, LookupError, struct.error)
+
 log = logging.getLogger("kfr")
+
+
+class _Quiet:
+    """A context without warnings, which are Pillow's own remarks on odd files.
+
+    The filters belong to the process: threads that each saved and restored them would
+    leave it with another's. Here the first to enter saves, the last to leave restores.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._saved.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
 
 
 class Member(NamedTuple):
@@ -69,52 +101,53 @@ Place = Path | Member | Sent  # where an image lies
 
 
 def size_of(place: Place) -> tuple[int, int]:
-    """Return width and height of an image, having read no more than its header.
+    """Return width and height of an image as stored, having read but its header.
 
     Raises:
         DataError: it is missing, or no image.
     """
-    with warnings.catch_warnings(), _readable(place):
-        warnings.simplefilter("ignore")
-        with _opened(place) as image:
-            return image.size
+    with _QUIET, _readable(place), _opened(place) as image:
+        return image.size
 
 
 def preview(place: Place, side: int) -> Tensor:
-    """Read an image as RGB, `[3, H, W]` uint8, no side longer than `side`.
+    """Read an image upright as RGB, `[3, H, W]` uint8, no side longer than `side`.
 
     A large JPEG is decoded at a fraction of its size.
 
     Raises:
         DataError: as `read_image`.
     """
-    with warnings.catch_warnings(), _readable(place), _opened(place) as image:
-        warnings.simplefilter("ignore")
+    with _QUIET, _readable(place), _opened(place) as image:
         _check_size(place, image)
         image.draft("RGB", (side, side))
+        _turn(image)
         small = _rgb(image)
         small.thumbnail((side, side))
         return torch.from_numpy(np.array(small)).permute(2, 0, 1)
 
 
-def read_image(path: Place) -> Tensor:
+def read_image(path: Place, *, upright: bool = True) -> Tensor:
     """Read a file as RGB, `[3, H, W]` uint8.
 
-    16-bit and floating-point images are scaled to 8 bits, not cut off.
+    16-bit and floating-point images are scaled to 8 bits, not cut off. Cameras say in
+    EXIF how an image is to be turned; without `upright` it stays as it is stored.
 
     Raises:
         DataError: it is missing, empty, damaged, no image, or larger than 100 MP.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's own remarks on odd files
-        return _read(path)
-
-
-def _read(path: Place) -> Tensor:
-    with _readable(path), _opened(path) as image:
+    with _QUIET, _readable(path), _opened(path) as image:
         _check_size(path, image)
+        if upright:
+            _turn(image)
         pixels = np.array(_rgb(image))
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _turn(image: Image.Image) -> None:
+    image.load()
+    with suppress(*_DAMAGED):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _check_size(place: Place, image: Image.Image) -> None:
@@ -168,9 +201,11 @@ def _white(mode: str, values: NDArray[np.float64]) -> float:
     return fits[0] if fits else 65535.0
 
 
-def read_square(path: Place, size: int, margin: float = MARGIN) -> Tensor:
+def read_square(
+    path: Place, size: int, margin: float = MARGIN, *, upright: bool = True
+) -> Tensor:
     """Read a file as `[3, size, size]`: short side to size * margin, centre crop."""
-    return squared(read_image(path), size, margin)
+    return squared(read_image(path, upright=upright), size, margin)
 
 
 def squared(image: Tensor, size: int, margin: float = MARGIN) -> Tensor:
@@ -203,9 +238,7 @@ def sound_only(
     """
     if on_bad == "error":
         return [True] * len(paths)
-    # The filters belong to the process: threads that set them would mix them up.
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("ignore")
+    with ThreadPoolExecutor() as pool:
         problems = list(pool.map(problem, paths))
     bad = [found for found in problems if found]
     if bad and on_bad == "report":
@@ -218,9 +251,9 @@ def sound_only(
 
 
 def problem(path: Place) -> str:
-    """Return what is wrong with an image, or nothing; Pillow's warnings are let out."""
+    """Return what is wrong with an image, or nothing."""
     try:
-        _read(path)
+        read_image(path)
     except DataError as error:
         return str(error)
     return ""

@@ -20,15 +20,17 @@ class Views:
     size: int
     view: View | None = None
     seed: int = 0
+    upright: bool = True  # as EXIF says, not as stored
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> Tensor:
         if self.view is None:
-            return read_square(self.paths[i], self.size)
+            return read_square(self.paths[i], self.size, upright=self.upright)
         draw = torch.Generator().manual_seed((self.seed + i) % 2**63)
-        return self.view(trimmed(read_image(self.paths[i])), draw)
+        image = read_image(self.paths[i], upright=self.upright)
+        return self.view(trimmed(image), draw)
 
 
 def stacks(

@@ -92,11 +92,13 @@ def boxes_of(
 def whole(dataset: Dataset, side: int) -> Tensor:
     """Return all images `[B, 3, side, side]`, uint8, squeezed: nothing is cut off.
 
-    A box beside a crop could not be found (Choe et al. 2020, section 4).
+    A box beside a crop could not be found (Choe et al. 2020, section 4). Boxes are in
+    pixels as stored, so that images are not turned as EXIF says.
     """
     if isinstance(dataset, ImageTensor):
         return _square(dataset.images, side)
-    return torch.stack([_square(read_image(path), side) for path in dataset.paths])
+    stored = (read_image(path, upright=False) for path in dataset.paths)
+    return torch.stack([_square(image, side) for image in stored])
 
 
 def _square(images: Tensor, side: int) -> Tensor:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from kfr.errors import DataError, MissingError, UsageError
+from kfr.features import Watch
 from kfr.files import load_arrays, save_arrays
 from kfr.plugins import Plugin
 from kfr.recognition import Recognizer, load
@@ -33,8 +34,6 @@ from kfr.retrieval.embedding import (
     opened,
     outputs_of,
 )
-
-Watch = Callable[[int, int], None]  # how many images of how many are done
 
 _AT_ONCE = 64  # images
 _PART = 512  # images that are embedded again at most, after a stop
@@ -168,7 +167,7 @@ def build(
         paths, top = images_in(images), images.resolve()
         source = _Files(recognizer, model, paths, top, drafts, watch)
     else:
-        source = _Whole(of_split(run, split or "test", device, data_root))
+        source = _Whole(of_split(run, split or "test", device, data_root, watch))
     if not source.names:
         raise MissingError(f"there is no image in {images or split}")
     above = to.resolve() if shard else to.resolve().parent

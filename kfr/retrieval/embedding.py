@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kfr.data.images import SUFFIXES, read_square
 from kfr.errors import DataError, MissingError
-from kfr.features import features_of
+from kfr.features import Watch, features_of
 from kfr.models import ATTRIBUTE, Output
 from kfr.recognition import Recognizer, load
 from kfr.retrieval.collection import (
@@ -43,10 +43,16 @@ def opened(
 
 
 def of_split(
-    run: Path, split: str, device: str = "auto", data_root: Path | None = None
+    run: Path,
+    split: str,
+    device: str = "auto",
+    data_root: Path | None = None,
+    watch: Watch | None = None,
 ) -> Images:
     """Embed a split; an image that is no file is called `split[position]`."""
-    found = features_of(run, split=split, device=device, data_root=data_root)
+    found = features_of(
+        run, split=split, device=device, data_root=data_root, watch=watch
+    )
     count = len(found["targets"])
     paths = found.get("paths", [f"{split}[{i}]" for i in range(count)])
     embeddings = torch.from_numpy(found["embeddings"])

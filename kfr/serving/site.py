@@ -102,10 +102,11 @@ class Site:
         some = self.collection
         if some is None or len(some) > _IMAGES or not (some.targets >= 0).any():
             return None
-        sums = torch.zeros(len(some.labels), some.index.vectors.shape[1])
+        stored = some.index.vectors  # of several files, these are copied
+        sums = torch.zeros(len(some.labels), stored.shape[1])
         for at in range(0, len(some), _BLOCK):
             target = torch.from_numpy(some.targets[at : at + _BLOCK])
-            vectors = torch.from_numpy(some.index.vectors[at : at + _BLOCK]).float()
+            vectors = torch.from_numpy(stored[at : at + _BLOCK]).float()
             known = target >= 0
             sums.index_add_(0, target[known], vectors[known])
         lengths: Tensor = sums.norm(dim=1, keepdim=True)
@@ -182,8 +183,9 @@ def open_site(
     Raises:
         UsageError: `split` of an index, or `run` of a run.
         MissingError: the run or its data are not there.
+        DataError: it is neither.
     """
-    if not path.is_dir():
+    if not (path / "config.toml").exists():
         if split is not None:
             raise UsageError("--split is of a run; an index has its images already")
         collection = load_collection(path)
