@@ -138,7 +138,7 @@ def test_the_mean_embeddings_of_a_trained_run_are_clustered(tmp_path):
     )
     list(train(config, tmp_path / "run"))
     found = plugins.make("source", "induced,of=means", tmp_path / "run")
-    images, target, _ = zip(*prepare(config).train.once(), strict=True)
+    images, target, *_ = zip(*prepare(config).train.once(), strict=True)
     model = load(tmp_path / "run", device="cpu").model
     with torch.inference_mode():
         embedding = torch.cat([model(batch).embedding for batch in images]).numpy()

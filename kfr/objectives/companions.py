@@ -29,6 +29,7 @@ _METRIC = Companion(term=True, knows=False)
 
 COMPANIONS = {
     "alignment": Companion("mlp", term=True),
+    "attributes": Companion("attributes", knows=False),
     "c2am": Companion("c2am", term=True, knows=False),
     "cascade": Companion("cascade"),
     "center": Companion("semantic,embedding=onehot", term=True, knows=False),
