@@ -43,7 +43,8 @@ def contest_figure(scores: Mapping[str, Mapping[str, Score]], path: Path) -> Non
         fontsize=8,
         ncols=columns,
     )
-    figure.suptitle("filled: the tree; hollow: its classes shuffled", fontsize=9)
+    if any(one.survives for who in scores.values() for one in who.values()):
+        figure.suptitle("filled: the tree; hollow: its classes shuffled", fontsize=9)
     saved(figure, path)
 
 
