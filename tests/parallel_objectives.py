@@ -44,6 +44,9 @@ def _passed(name, known, images, target):
     torch.manual_seed(0)
     head = COMPANIONS[name].head
     model = synchronised(models.build("small,width=16", head, SIZE, known))
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0  # what it draws is each process's own
     terms = [plugins.make("objective", text, known) for text in objectives_of(name)]
     modules = nn.ModuleList([model, *(t for t in terms if isinstance(t, nn.Module))])
     own = parallel.share(ITEMS)

@@ -272,7 +272,7 @@ def test_without_timm_the_extra_is_named(monkeypatch):
         ("vit_b_16", "patches of 16 pixels.*images of 50.*64 is"),
         ("timm:resnet19", "timm has no model 'resnet19'.*resnet18"),
         ("timm:", "timm has no model ''"),
-        ("timm", "model={}: Field required"),
+        ("timm", "timm needs the option 'model'"),
         ("timm:resnet18,model=resnet34", "no option 'model'"),
         ("tim:resnet18", "cannot import tim"),
     ],

@@ -1,25 +1,10 @@
-"""How classes are grouped, and what an ablation says."""
+"""How classes are grouped."""
 
 import numpy as np
 import pytest
 
 from kfr import Hierarchy, LabelMapping, build_knowledge
-from kfr.evaluation import Report
-from kfr.injection.ablation import gains
 from kfr.injection.grouping import nearest, silhouette, superclasses
-
-
-def test_what_is_gained_is_told_seed_by_seed():
-    def report(accuracy):
-        return Report(
-            dataset="d", split="test", images=1, metrics={"accuracy": accuracy},
-            knowledge="k", epochs=1, seconds=1.0, kfr="0",
-        )  # fmt: skip
-
-    scores = {("none", 0): 0.25, ("none", 1): 0.5, ("all", 0): 0.5, ("all", 1): 0.75}
-    found = gains([(arm, seed, report(v)) for (arm, seed), v in scores.items()])
-    assert found == {"none": (0, 0), "all": (0.25, 0)}
-    assert gains([("all", 0, report(0.5))]) == {}
 
 
 def test_silhouettes_are_those_of_scikit_learn():

@@ -121,7 +121,7 @@ def test_what_is_no_distance_matrix_is_refused(read, name, content, message):
 def test_a_file_that_is_not_there_and_none_given(pets):
     with pytest.raises(DataError, match=r"nowhere\.npy"):
         build_knowledge(pets, PETS, distance="matrix,path=nowhere.npy")
-    with pytest.raises(PluginError, match="matrix: path"):
+    with pytest.raises(PluginError, match="matrix needs the option 'path'"):
         build_knowledge(pets, PETS, distance="matrix")
 
 
