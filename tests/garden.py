@@ -7,6 +7,7 @@ import random
 
 import torch
 
+from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr.metrics import Predictions
 
 PARENT = {
@@ -42,6 +43,13 @@ WU_PALMER = [  # 2 ds / (d1 + d2); depths: thing 1, plant 2, tree 3, oak 4, cat 
     [4 / 6, 2 / 5, 4 / 6, 2 / 5, 1],
 ]
 TABLES = {"lca_height": SIMILAR, "wu_palmer": WU_PALMER}
+
+
+def planted():
+    """What is known of the garden."""
+    mapping = LabelMapping(dataset="garden", nodes={x: x for x in LABELS})
+    pairs = [(parent, child) for child, parent in PARENT.items()]
+    return build_knowledge(Hierarchy.from_pairs(pairs), mapping)
 
 
 def predictions(count, seed=0, *, levels=4, absent=3):

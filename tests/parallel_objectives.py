@@ -5,8 +5,9 @@ In float32, as some heads compute in it whatever they are given.
 
 import torch
 from torch import nn
+from zoo import known
 
-from kfr import Hierarchy, LabelMapping, build_knowledge, models, parallel, plugins
+from kfr import models, parallel, plugins
 from kfr.objectives.companions import COMPANIONS, objectives_of
 from kfr.parallel.batch import whole
 from kfr.parallel.norm import synchronised
@@ -14,21 +15,6 @@ from kfr.parallel.wrapping import average_gradients, wrap
 
 NAMES = sorted(COMPANIONS)
 ITEMS, SIZE = 7, 16
-PAIRS = [
-    ("animal", "mammal"),
-    ("mammal", "cat"),
-    ("mammal", "dog"),
-    ("animal", "bird"),
-    ("bird", "parrot"),
-    ("bird", "owl"),
-    ("animal", "fish"),
-]
-CLASSES = ("cat", "dog", "parrot", "owl", "fish")
-
-
-def knowledge():
-    mapping = LabelMapping(dataset="zoo", nodes={name: name for name in CLASSES})
-    return build_knowledge(Hierarchy.from_pairs(PAIRS), mapping)
 
 
 def every_objective():
@@ -36,18 +22,18 @@ def every_objective():
     draw = torch.Generator().manual_seed(3)
     images = torch.randn(ITEMS, 3, SIZE, SIZE, generator=draw)
     target = torch.tensor([0, 1, 2, 3, 4, 0, 2])
-    known = knowledge()
-    return {name: _passed(name, known, images, target) for name in NAMES}
+    animals = known()
+    return {name: _passed(name, animals, images, target) for name in NAMES}
 
 
-def _passed(name, known, images, target):
+def _passed(name, animals, images, target):
     torch.manual_seed(0)
     head = COMPANIONS[name].head
-    model = synchronised(models.build("small,width=16", head, SIZE, known))
+    model = synchronised(models.build("small,width=16", head, SIZE, animals))
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0  # what it draws is each process's own
-    terms = [plugins.make("objective", text, known) for text in objectives_of(name)]
+    terms = [plugins.make("objective", text, animals) for text in objectives_of(name)]
     modules = nn.ModuleList([model, *(t for t in terms if isinstance(t, nn.Module))])
     own = parallel.share(ITEMS)
     loss_of = whole(lambda output, y: sum(term(output, y) for term in terms))

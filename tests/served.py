@@ -5,59 +5,34 @@ import json
 import socket
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from shapes_home import LEARNS_ATTRIBUTES, train_in, write_groups, write_images
 
-from kfr.data.shapes_drawing import LABELS, draw
+from kfr.data.shapes_drawing import LABELS
 from kfr.retrieval.building import build
-from kfr.runs import train
 from kfr.serving.door import Door
 from kfr.serving.routes import routes
 from kfr.serving.server import Server
 from kfr.serving.site import open_site
-from kfr.settings import run_config
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n"
 NASTY = "<script>window.hacked = 1</script><img src=x onerror=window.hacked=1>"
-GROUPS = 4
 _CONNECT = socket.socket.connect  # before any test forbids it
-SMALL = {
-    "dataset": "shapes,train=240,test=60,size=16",
-    "hierarchy": "tree.txt",
-    "mapping": "map.json",
-    "backbone": "small,width=16",
-    "head": "attributes",
-    "objective": ["attributes"],
-    "attributes": ["colour", "texture"],
-    "batch_size": 48,
-    "epochs": 2,
-    "device": "cpu",
-}
 
 
 def make_home(home):
     """Train a run whose nodes have names that are markup; index drawn files."""
     nodes = [f"{NASTY}{i}" if i < 2 else f"n{i}" for i in range(len(LABELS))]
-    pairs = [f"group{i % GROUPS}\t{node}\n" for i, node in enumerate(nodes)]
-    above = [f"root\tgroup{i}\n" for i in range(GROUPS)]
-    (home / "tree.txt").write_text("".join(above + pairs))
-    (home / "map.json").write_text(json.dumps(dict(zip(LABELS, nodes, strict=True))))
+    write_groups(home, nodes)
     note = PngInfo()
     note.add_text("Comment", "where I live")
-    drawn = draw(48, seed=5, size=20)
-    for i, (pixels, k) in enumerate(zip(drawn.images, drawn.targets, strict=True)):
-        path = home / "images" / LABELS[int(k)] / f"{i:02} <b>$x_日本.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path, pnginfo=note)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        list(train(run_config(SMALL), Path("run")))
-        build(Path("run"), Path("x.index"), images=Path("images"), device="cpu")
+    write_images(home / "images", 48, "{label}/{i:02} <b>$x_日本.png", pnginfo=note)
+    train_in(home, LEARNS_ATTRIBUTES)
+    build(home / "run", home / "x.index", images=home / "images", device="cpu")
     return home
 
 

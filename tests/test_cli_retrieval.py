@@ -1,51 +1,28 @@
 """`kfr search queries` and `kfr evaluate --retrieval` on a small trained run."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
+from shapes_home import LEARNS_ATTRIBUTES, go_to_copy, train_in, write_groups
 
 from kfr.data.images import size_of
-from kfr.data.shapes_drawing import LABELS
 from kfr.retrieval.evaluating import tried
 from kfr.retrieval.queries import read_queries
 from kfr.retrieval.stage import staged
-from kfr.runs import train
-from kfr.settings import run_config
-
-SMALL = {
-    "dataset": "shapes,train=240,test=96,size=16",
-    "hierarchy": "tree.txt",
-    "mapping": "map.json",
-    "backbone": "small,width=16",
-    "head": "attributes",
-    "objective": ["attributes"],
-    "attributes": ["colour", "texture"],
-    "batch_size": 48,
-    "epochs": 2,
-    "device": "cpu",
-}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    pairs = [f"group{i % 4} n{i}\n" for i in range(len(LABELS))]
-    above = [f"root group{i}\n" for i in range(4)]
-    (home / "tree.txt").write_text("".join(above + pairs))
-    nodes = {label: f"n{i}" for i, label in enumerate(LABELS)}
-    (home / "map.json").write_text(json.dumps(nodes))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        list(train(run_config(SMALL), Path("run")))
+    write_groups(home)
+    train_in(home, LEARNS_ATTRIBUTES | {"dataset": "shapes,train=240,test=96,size=16"})
     return home
 
 
 @pytest.fixture
 def here(home, tmp_path, monkeypatch):
-    shutil.copytree(home, tmp_path / "here")
-    monkeypatch.chdir(tmp_path / "here")
+    go_to_copy(home, tmp_path / "here", monkeypatch)
 
 
 def test_queries_are_drawn_and_searches_judged_as_typed(kfr, here):

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from shapes_home import GROUPS, go_to_copy, train_in, write_groups, write_images
 from torch.nn import functional
 
 from kfr import load
 from kfr.data.images import size_of
-from kfr.data.shapes_drawing import LABELS, draw
+from kfr.data.shapes_drawing import LABELS
 from kfr.features import features_of
 from kfr.retrieval.backward import backward_search, log_masses, reader_of
 from kfr.retrieval.collection import load_collection
@@ -31,38 +31,20 @@ SMALL = {
     "epochs": 2,
     "device": "cpu",
 }
-GROUPS = 4
-
-
-def draw_files(folder):
-    """Write an image of each of some classes, into folders with odd names."""
-    drawn = draw(24, seed=5, size=20)
-    for i, (pixels, k) in enumerate(zip(drawn.images, drawn.targets, strict=True)):
-        label = LABELS[int(k)]
-        path = folder / label / 'it\'s "ř"' / f"{i:02} $x_日本.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    pairs = [f"group{i % GROUPS} n{i}\n" for i in range(len(LABELS))]
-    above = [f"root group{i}\n" for i in range(GROUPS)]
-    (home / "tree.txt").write_text("".join(above + pairs))
-    nodes = {label: f"n{i}" for i, label in enumerate(LABELS)}
-    (home / "map.json").write_text(json.dumps(nodes))
-    draw_files(home / "images")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        list(train(run_config(SMALL), Path("run")))
+    write_groups(home)
+    write_images(home / "images", 24, '{label}/it\'s "ř"/{i:02} $x_日本.png')
+    train_in(home, SMALL)
     return home
 
 
 @pytest.fixture
 def here(home, tmp_path, monkeypatch):
-    shutil.copytree(home, tmp_path / "here")
-    monkeypatch.chdir(tmp_path / "here")
+    go_to_copy(home, tmp_path / "here", monkeypatch)
     return Path()
 
 

@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
-from garden import LABELS, PARENT, STEPS, predictions, without_ties
+from garden import LABELS, STEPS, planted, predictions, without_ties
 
-from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr.calibration import outcome
 from kfr.decisions import classes, climbing
 from kfr.decisions.climbing import information_kept
@@ -43,9 +42,7 @@ WAYS = [
 
 @pytest.fixture(scope="module")
 def knowledge():
-    mapping = LabelMapping(dataset="garden", nodes={x: x for x in LABELS})
-    pairs = [(parent, child) for child, parent in PARENT.items()]
-    return build_knowledge(Hierarchy.from_pairs(pairs), mapping)
+    return planted()
 
 
 @pytest.fixture(autouse=True)

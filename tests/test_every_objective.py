@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-import parallel_objectives
 import pytest
 import torch
 from torch import nn
+from zoo import known
 
 from kfr import models, plugins
 from kfr.config import RunConfig
@@ -48,7 +48,7 @@ def test_a_few_steps_on_shapes_make_its_loss_fall(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def knowledge():
-    return parallel_objectives.knowledge()
+    return known()
 
 
 def built(name, knowledge):

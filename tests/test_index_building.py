@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from shapes_home import go_to_copy, train_in, write_images
 
-from kfr.data.shapes_drawing import LABELS, draw
+from kfr.data.shapes_drawing import LABELS
 from kfr.errors import DataError, MissingError, UsageError
 from kfr.retrieval import building
 from kfr.retrieval.building import build, extend
@@ -33,24 +33,16 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     pairs = "".join(f"root {i}\n" for i in range(len(LABELS)))
     (home / "tree.txt").write_text(pairs)
-    drawn = draw(IMAGES, seed=5, size=20)
-    for i, (pixels, k) in enumerate(zip(drawn.images, drawn.targets, strict=True)):
-        path = home / "images" / LABELS[int(k)] / f"{i:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        list(train(run_config(SMALL), Path("run")))
+    write_images(home / "images", IMAGES, "{label}/{i:02}.png")
+    train_in(home, SMALL)
     return home
 
 
 @pytest.fixture
 def here(home, tmp_path, monkeypatch):
-    shutil.copytree(home, tmp_path / "here")
-    monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(building, "_PART", 4)
     monkeypatch.setattr(building, "_AT_ONCE", 2)
-    return tmp_path / "here"
+    return go_to_copy(home, tmp_path / "here", monkeypatch)
 
 
 @pytest.fixture

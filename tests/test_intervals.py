@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from garden import LABELS, PARENT, predictions, without_ties
+from garden import LABELS, planted, predictions, without_ties
 
-from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr import intervals as module
 from kfr.intervals import _drawn, intervals
 from kfr.metrics import (
@@ -37,9 +36,7 @@ AGAIN = [
 
 @pytest.fixture(scope="module")
 def knowledge():
-    mapping = LabelMapping(dataset="garden", nodes={x: x for x in LABELS})
-    pairs = [(parent, child) for child, parent in PARENT.items()]
-    return build_knowledge(Hierarchy.from_pairs(pairs), mapping)
+    return planted()
 
 
 @pytest.fixture(autouse=True)

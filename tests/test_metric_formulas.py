@@ -4,12 +4,11 @@ import math
 
 import pytest
 import torch
-from garden import LABELS, PARENT, STEPS, predictions, without_ties
+from garden import STEPS, planted, predictions, without_ties
 from metrics_slowly import ORDER, SLOW, knn_slowly
 from probe_slowly import probe_slowly
 from test_metrics import SLOW as PLAIN
 
-from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr.errors import DataError, UsageError
 from kfr.metrics import (
     Predictions,
@@ -27,9 +26,7 @@ from kfr.plugins import BUILTIN, Plugin, make
 
 @pytest.fixture(scope="module")
 def knowledge():
-    mapping = LabelMapping(dataset="garden", nodes={x: x for x in LABELS})
-    pairs = [(parent, child) for child, parent in PARENT.items()]
-    return build_knowledge(Hierarchy.from_pairs(pairs), mapping)
+    return planted()
 
 
 @pytest.fixture(autouse=True)

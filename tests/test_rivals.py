@@ -6,37 +6,15 @@ import pytest
 import torch
 from colours import Headed
 from torch.nn.functional import one_hot
+from zoo import known
 
 from kfr import Hierarchy, LabelMapping, build_knowledge, plugins
 from kfr.class_tree import members
 from kfr.errors import MissingError, PluginError, UsageError
 from kfr.models import Output
+from kfr.objectives.companions import COMPANIONS
+from kfr.plugins import Plugin
 
-PAIRS = [
-    ("animal", "mammal"),
-    ("mammal", "cat"),
-    ("mammal", "dog"),
-    ("animal", "bird"),
-    ("bird", "parrot"),
-    ("bird", "owl"),
-    ("animal", "fish"),
-]
-CLASSES = ("cat", "dog", "parrot", "owl", "fish")
-
-HEADS = {
-    "cascade": "cascade",
-    "cascade,alpha=0.3": "cascade",
-    "haf": "haf",
-    "haframe": "semantic,embedding=prototypes+gamma=2.0,classifier=false",
-    "hier,num_dim=8": "linear",
-    "hier_cos": "hier_cos",
-    "inverse_correlation,classifier_weight=0.5": "semantic",
-    "label_embedding": "label_embedding",
-    "multi_level": "levels",
-    "multi_level,decay=0.5": "levels",
-    "prototype_distortion": "prototypes",
-    "tree_path": "levels",
-}
 OLDER = {"inverse_correlation,classifier_weight=0.5", "label_embedding"}
 OF_CLASSES = [  # functions of class probabilities, or of nodes' on the way to a class
     "cascade",
@@ -73,12 +51,17 @@ OF_EMBEDDINGS = [
     "triplet,p=1",
 ]
 EVERY = OF_CLASSES + OF_EMBEDDINGS
+HEADS = {  # of those that have one of their own
+    name: COMPANIONS[own].head
+    for name in EVERY
+    if (own := Plugin.parse(name).name) in COMPANIONS
+    and COMPANIONS[own].head != "linear"
+} | {"hier,num_dim=8": "linear"}
 
 
 @pytest.fixture(scope="module")
 def knowledge():
-    mapping = LabelMapping(dataset="zoo", nodes={name: name for name in CLASSES})
-    return build_knowledge(Hierarchy.from_pairs(PAIRS), mapping)
+    return known()
 
 
 def images(size, seed=1):

@@ -144,7 +144,9 @@ def test_slow_clients_are_left_and_many_are_refused(served_home, monkeypatch):
         end = time.monotonic() + 10
         while there.get("/api/about").status != 200:
             assert time.monotonic() < end
-        assert not there.server.reading or len(there.server.reading) < 3
+        while there.server.reading:  # threads notice that their clients left
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
 
 def test_clients_that_leave_leave_nothing_behind(there, capfd):

@@ -84,7 +84,7 @@ class Server(ThreadingHTTPServer):
     def service_actions(self) -> None:
         """End connections that take too long to say what they want."""
         now = time.monotonic()
-        for connection, until in list(self.reading.items()):
+        for connection, until in self.reading.copy().items():
             if until < now:
                 _shut(connection)
 
