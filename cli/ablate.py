@@ -107,10 +107,8 @@ def _folder(out: Path, arm: str, seed: int) -> Path:
 
 
 def _write(plan: dict[str, Any], result: Any, sentence: str, out: Path) -> list[Path]:
-    from json import dumps
-
     from kfr.errors import MissingError
-    from kfr.files import write_whole
+    from kfr.files import write_json
     from kfr.folders import knowledge_of
     from kfr.injection.ablation import stages_of
     from kfr.injection.report import Told, write_ablation
@@ -119,7 +117,7 @@ def _write(plan: dict[str, Any], result: Any, sentence: str, out: Path) -> list[
     stages = {name: stages_of(config) for name, config in plan.items()}
     content = {"said": sentence, "arms": as_json(result, stages)}
     file = out / "ablation.json"
-    write_whole(file, dumps(content, indent=2) + "\n")
+    write_json(file, content)
     first = _folder(out, next(iter(plan)), 0)
     told = Told(
         f"kfr ablate: {out.name}",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
-from .output import json_text, show_json, show_table
+from .output import show_json, show_table
 from .runs import train_once
 
 STANDARD = (
@@ -124,10 +124,9 @@ def _values(config: Any, folder: Path, device: str | None) -> Any:
 def _write(scores: Any, text: str, out: Path) -> None:
     from kfr.contest_figure import contest_figure
     from kfr.errors import MissingError
-    from kfr.files import write_whole
+    from kfr.files import write_json
 
-    content = json_text({"scores": _plain(scores), "advice": text})
-    write_whole(out / "compare.json", content + "\n")
+    write_json(out / "compare.json", {"scores": _plain(scores), "advice": text})
     try:
         contest_figure(scores, out / "compare.png")
     except MissingError as error:

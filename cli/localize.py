@@ -50,8 +50,9 @@ def localize(
     is what a model would reach that does not look at the image.
     """
     from kfr.errors import DataError, UsageError
+    from kfr.files import write_json
     from kfr.localization.runs import localize as look
-    from kfr.localization.writing import as_json, summary, write_boxes, write_scores
+    from kfr.localization.writing import as_json, summary, write_boxes
 
     if images and not boxes:
         raise UsageError("--images says where the images of --boxes FOLDER lie")
@@ -64,10 +65,11 @@ def localize(
         raise DataError(f"{beside} was not trained on the same data set as {run}")
     rows = summary(found, tau, other)
     write_boxes(found, out / "boxes.csv")
-    write_scores(rows, len(found.images), out / "scores.json")
+    scores = as_json(rows, len(found.images))
+    write_json(out / "scores.json", scores)
     pictures = _drawn(found, other, out / "maps.png")
     if json:
-        show_json(as_json(rows, len(found.images)))
+        show_json(scores)
         return
     _show(rows, f"{run}: {len(found.images)} images with boxes")
     written = f"{out}/boxes.csv, {out}/scores.json"

@@ -1,6 +1,5 @@
 """What commands print: tables for people on stdout, JSON for programs."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,14 +10,9 @@ _WIDEST = 1000
 
 def show_json(value: Any) -> None:
     """Print a value as JSON."""
+    from kfr.files import json_text
+
     typer.echo(json_text(value))
-
-
-def json_text(value: Any) -> str:
-    """Return a value as JSON; a number that is none, which JSON lacks, is null."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    plain = json.loads(text, parse_constant=lambda _: None)
-    return json.dumps(plain, indent=2, ensure_ascii=False)
 
 
 def show_facts(title: str, facts: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """`kfr sweep`."""
 
-from json import dumps
 from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,11 +65,10 @@ def _run(given: dict[str, Any], cell: Any) -> Any:
 
 def _write(rows: Any, metrics: list[str], out: Path) -> None:
     from kfr.errors import MissingError
-    from kfr.files import write_whole
+    from kfr.files import write_json
     from kfr.sweeps import sweep_figure
 
-    text = dumps([row._asdict() for row in rows], indent=2)
-    write_whole(out / "sweep.json", text + "\n")
+    write_json(out / "sweep.json", [row._asdict() for row in rows])
     try:
         sweep_figure(rows, metrics, out / "sweep.png")
     except MissingError as error:
