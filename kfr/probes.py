@@ -27,7 +27,7 @@ def nearest_embedding(
 ) -> Tensor:
     """Return the class whose embedding `[C, D]` is nearest to each image's, `[N]`.
 
-    The lowest index of equally near ones (Barz & Denzler 2019).
+    The lowest index of equally near ones (Barz & Denzler, WACV 2019).
 
     Raises:
         UsageError: images and classes have embeddings of different widths.

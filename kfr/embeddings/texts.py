@@ -25,9 +25,9 @@ def text(
     """Unit rows of what is said of each class: its label, its node's names, its gloss.
 
     Words are counted into `num_dim` columns by their hash, with its sign (Weinberger et
-    al. 2009), each times log((1 + C) / (1 + df)) + 1, df the classes whose text has it.
-    With `model`, the folder of a sentence-transformers model, what that makes of the
-    texts, `[C, its width]`. Nothing is downloaded.
+    al., ICML 2009), each times log((1 + C) / (1 + df)) + 1, df the classes whose text
+    has it. With `model`, the folder of a sentence-transformers model, what that makes
+    of the texts, `[C, its width]`. Nothing is downloaded.
 
     Raises:
         MissingError: the folder or the package is not there.
