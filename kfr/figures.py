@@ -1,5 +1,7 @@
 """Pictures of what kfr knows; they need the extra `report`."""
 
+import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kfr.errors import DataError, MissingError
+from kfr.files import write_whole
 from kfr.knowledge import Knowledge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_PIXELS: dict[str, Any] = {"dpi": 110, "bbox_inches": "tight"}
 _LEGIBLE = 120  # classes whose names are still written at the axes
 
 
@@ -57,15 +61,37 @@ def dendrogram_order(
 
 
 def saved(figure: "Figure", path: Path) -> None:
-    """Write a picture.
+    """Write a picture, as its suffix says, whole; without a suffix, as PNG.
 
     Raises:
         DataError: the file cannot be written.
     """
     try:
-        figure.savefig(path, dpi=110, bbox_inches="tight")
-    except (OSError, ValueError) as error:
+        content = _rendered(figure, format=path.suffix[1:] or "png", **_PIXELS)
+    except ValueError as error:
         raise DataError(f"cannot draw {path}: {error}") from None
+    write_whole(path, content)
+
+
+def png(figure: "Figure") -> bytes:
+    """Return a figure as PNG."""
+    return _rendered(figure, format="png", **_PIXELS)
+
+
+def svg(figure: "Figure") -> bytes:
+    """Return a figure as SVG, its text as outlines, the same bytes every time."""
+    return _rendered(figure, format="svg", metadata={"Date": None})
+
+
+def _rendered(figure: "Figure", **how: Any) -> bytes:
+    """Return a figure; letters that matplotlib's font lacks are drawn as boxes."""
+    import matplotlib as mpl
+
+    out = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "kfr"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(out, **how)
+    return out.getvalue()
 
 
 def new_figure(width: float, height: float) -> "Figure":

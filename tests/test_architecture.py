@@ -64,9 +64,9 @@ localization.runs report_run retrieval.stage retrieval.student runs
 injection.looking injection.zero_shot localization.pictures localization.writing
 report_grid retrieval.embedding retrieval.evaluating
 injection.verdict report_figures retrieval.answers retrieval.building
-retrieval.distilling retrieval.judging retrieval.trial_gallery serving.site
+retrieval.distilling retrieval.judging serving.site
 injection.report report_page retrieval.gallery serving.answers
-serving.searching
+retrieval.trial_gallery serving.searching
 serving.routes
 """
 LEVEL = {
