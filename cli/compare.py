@@ -92,7 +92,7 @@ def _planned(
     from kfr.errors import UsageError, listed
     from kfr.folders import differences
     from kfr.plugins import check
-    from kfr.settings import read_toml, run_config
+    from kfr.settings import config_of
 
     folder = folder_of(given["out"], who, seed, control=shuffled)
     own = [*(given["settings"] or []), *who.settings, f"seed={seed}"]
@@ -103,9 +103,8 @@ def _planned(
     for objective in chosen.objective:
         check("objective", objective)
     check("head", chosen.head)
-    path = folder / "config.toml"
-    changed = path.exists() and differences(run_config(read_toml(path)), chosen)
-    if changed:
+    there = (folder / "config.toml").exists()
+    if there and (changed := differences(config_of(folder), chosen)):
         raise UsageError(
             f"{folder} was trained otherwise; compare as it was, or choose another "
             f"--out:{listed(changed)}"

@@ -90,14 +90,11 @@ def hierarchy_of_classes(
     json: options.Json = False,
 ) -> None:
     """Sum up and draw the part of the hierarchy that the classes need."""
-    from kfr.drawing import Drawing
+    from kfr.drawing import Drawing, marked
 
     knowledge = options.knowledge_of(options.for_knowledge(ctx.params))
     graph = knowledge.hierarchy
-    classes: dict[int, list[str]] = {}
-    for label, node in zip(knowledge.labels, knowledge.at.tolist(), strict=True):
-        classes.setdefault(node, []).append(label)
-    drawing = Drawing.of(graph, classes)
+    drawing = Drawing.of(graph, marked(knowledge.labels, knowledge.at.tolist()))
     branches = [drawing.branch(root, depth) for root in graph.roots.tolist()]
     facts = trees.summary_of(knowledge)
     if json:

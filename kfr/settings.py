@@ -138,6 +138,17 @@ def run_config(values: Values) -> RunConfig:
         raise UsageError("; ".join([*_problems(values), *asked])) from None
 
 
+def config_of(run: Path) -> RunConfig:
+    """Return the configuration of a run.
+
+    Raises:
+        MissingError: `run` is not a run folder.
+    """
+    if not (run / "config.toml").is_file():
+        raise MissingError(f"{run} is not a run: it has no config.toml")
+    return run_config(read_toml(run / "config.toml"))
+
+
 def _problems(values: Values) -> list[str]:
     """Return what is wrong with some of a run's values, others being absent."""
     try:
