@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kfr.errors import DataError, MissingError
+from kfr.errors import DataError
+from kfr.extras import package
 from kfr.files import write_whole
 from kfr.knowledge import Knowledge
 
@@ -49,15 +50,12 @@ def dendrogram_order(
 
     Average linkage, as scipy gives it.
     """
-    try:
-        from scipy.cluster.hierarchy import leaves_list, linkage
-        from scipy.spatial.distance import squareform
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
+    trees = package("scipy.cluster.hierarchy", "report")
+    spaces = package("scipy.spatial.distance", "report")
     if len(values) < 2:  # noqa: PLR2004
         return np.arange(len(values)), np.empty((0, 4))
-    joins = linkage(squareform(values, checks=False), "average")
-    return leaves_list(joins).astype(np.int64), joins
+    joins = trees.linkage(spaces.squareform(values, checks=False), "average")
+    return trees.leaves_list(joins).astype(np.int64), joins
 
 
 def saved(figure: "Figure", path: Path) -> None:
@@ -100,17 +98,9 @@ def new_figure(width: float, height: float) -> "Figure":
     Raises:
         MissingError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _not_installed(error: ModuleNotFoundError) -> MissingError:
-    return MissingError(
-        f"pictures need {error.name}, which is not installed: pip install 'kfr[report]'"
-    )
+    library = package("matplotlib.figure", "report")
+    figure: Figure = library.Figure(figsize=(width, height), layout="constrained")
+    return figure
 
 
 def _name_axes(axes: Any, names: list[str]) -> None:

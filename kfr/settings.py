@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticUndefined
 
 from kfr.config import PLUGGABLE, ConfigError, RunConfig, Values, as_toml
 from kfr.errors import KfrError, MissingError, UsageError, suggest
@@ -174,12 +173,13 @@ def _set_option(
     values: Values, key: str, rest: list[str], value: str, flagged: bool
 ) -> Any:
     where = f"--set {key}.{'.'.join(rest)}"
-    present = values.get(key, RunConfig.model_fields[key].default)
-    several = isinstance(present, (list, tuple))
+    field = RunConfig.model_fields[key]
+    if key in PLUGGABLE and key not in values and field.is_required():
+        raise UsageError(f"{where}: no {key} is given whose option that could be")
+    present = values.get(key, field.default)
     if key not in PLUGGABLE or not present:
         raise UsageError(f"{where}: {key} has no options")
-    if present is PydanticUndefined:
-        raise UsageError(f"{where}: no {key} is given whose option that could be")
+    several = isinstance(present, (list, tuple))
     names = [Plugin.parse(p) for p in (present if several else [present])]
     target = ".".join(rest[:-1]) or names[0].name
     there = [p.name for p in names]

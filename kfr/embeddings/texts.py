@@ -11,6 +11,7 @@ from pydantic import Field
 
 from kfr.embeddings import Table
 from kfr.errors import MissingError
+from kfr.extras import package
 from kfr.knowledge import Knowledge
 
 _WORD = re.compile(r"[^\W_]+")
@@ -65,12 +66,8 @@ def _encoded(texts: list[str], model: Path) -> Table:
             f"there is no folder {model}: give the path of a sentence-transformers "
             "model that is on this machine, or leave model out"
         )
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError:
-        raise MissingError(
-            "text,model=... needs the package sentence-transformers: "
-            "pip install kfr[text]"
-        ) from None
-    encoder = SentenceTransformer(str(model), local_files_only=True, device="cpu")
+    library = package("sentence_transformers", "text", called="sentence-transformers")
+    encoder = library.SentenceTransformer(
+        str(model), local_files_only=True, device="cpu"
+    )
     return np.asarray(encoder.encode(texts), np.float64)
