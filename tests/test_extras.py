@@ -9,7 +9,6 @@ import pytest
 from kfr.errors import MissingError
 from kfr.extras import package
 
-
 ROOT = Path(__file__).parents[1]
 
 
