@@ -1,4 +1,4 @@
-"""A small tree of animals, and slow ways of asking it."""
+"""Small trees of animals, and slow ways of asking them."""
 
 import math
 
@@ -27,10 +27,21 @@ LEVELS = [  # of each class the group on every level, coarsest first
 ]  # fmt: skip
 
 
-def zoo():
-    """Return the knowledge of the classes."""
-    mapping = LabelMapping(dataset="zoo", nodes={name: name for name in CLASSES})
+FIVE = ("cat", "dog", "parrot", "owl", "fish")
+
+
+def zoo(classes=CLASSES):
+    """Return the knowledge of some classes."""
+    mapping = LabelMapping(dataset="zoo", nodes={name: name for name in classes})
     return build_knowledge(Hierarchy.from_pairs(PAIRS), mapping)
+
+
+def three(last):
+    """Return what is known of cats and dogs, two steps apart; `last` is three away."""
+    pairs = [("animal", "mammal"), ("animal", last), ("mammal", "cat")]
+    nodes = {name: name for name in ("cat", "dog", last)}
+    tree = Hierarchy.from_pairs([*pairs, ("mammal", "dog")])
+    return build_knowledge(tree, LabelMapping(dataset="pets", nodes=nodes))
 
 
 def way(name):

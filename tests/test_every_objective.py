@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from animals import FIVE, zoo
 from torch import nn
-from zoo import known
 
 from kfr import models, plugins
 from kfr.config import RunConfig
@@ -48,7 +48,7 @@ def test_a_few_steps_on_shapes_make_its_loss_fall(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def knowledge():
-    return known()
+    return zoo(FIVE)
 
 
 def built(name, knowledge):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zoo
+from animals import PAIRS, zoo
 from PIL import Image
 
 from kfr import Hierarchy, LabelMapping, build_knowledge
@@ -23,7 +23,7 @@ def test_near_classes_stand_together_and_join_first():
 
 
 def test_a_distance_map_has_the_colours_of_the_distances(tmp_path):
-    distance_map(zoo.known(), tmp_path / "map.png")
+    distance_map(zoo(), tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as image:
         seen = {colour for _, colour in image.convert("RGB").getcolors(1 << 20)}
     assert {(68, 1, 84), (253, 231, 36)} <= seen  # the ends of viridis
@@ -46,7 +46,7 @@ def test_an_unknown_form_is_refused_and_a_folder_in_the_way_is_named(tmp_path):
 
 def test_letters_that_no_font_has_are_no_reason_to_warn(tmp_path):
     nodes = {"猫": "cat", "狗": "dog"}
-    tree = Hierarchy.from_pairs(zoo.PAIRS)
+    tree = Hierarchy.from_pairs(PAIRS)
     known = build_knowledge(tree, LabelMapping(dataset="zoo", nodes=nodes))
     distance_map(known, tmp_path / "map.png")
     figure = new_figure(1, 1)

@@ -5,9 +5,9 @@ import inspect
 
 import pytest
 import torch
+from animals import three
 from torch import nn
 
-from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr.errors import PluginError, UsageError
 from kfr.injection import informed
 from kfr.injection.infuse import Infuse
@@ -22,13 +22,7 @@ ROWS = {"category": torch.eye(3)[:, :2].contiguous()}  # of the third nothing is
 
 @pytest.fixture
 def pets():
-    pairs = [("animal", "mammal"), ("animal", "newt")]
-    pairs += [("mammal", "cat"), ("mammal", "dog")]
-    nodes = {name: name for name in ("cat", "dog", "newt")}
-    known = build_knowledge(
-        Hierarchy.from_pairs(pairs), LabelMapping(dataset="pets", nodes=nodes)
-    )
-    return informed(known, "scales")
+    return informed(three("newt"), "scales")
 
 
 def by_hand(**options):

@@ -1,53 +1,22 @@
 """Metrics against loops written from their formulas."""
 
 import math
-import random
 
 import pytest
 import torch
+from garden import LABELS, STEPS, planted, predictions
 
-from kfr import Hierarchy, LabelMapping, build_knowledge, metrics
+from kfr import metrics
 from kfr.errors import PluginError
 from kfr.metrics import Predictions, compute, guess, named, ranked, standard
 from kfr.plugins import Plugin, make
 
-PAIRS = [  # parent, child
-    ("thing", "animal"),
-    ("animal", "cat"),
-    ("animal", "dog"),
-    ("thing", "plant"),
-    ("plant", "tree"),
-    ("tree", "oak"),
-    ("tree", "elm"),
-]
-LABELS = ("oak", "cat", "elm", "dog", "plant")
-STEPS = [  # between the labels, counted on paper
-    [0, 5, 2, 5, 2],
-    [5, 0, 5, 2, 3],
-    [2, 5, 0, 5, 2],
-    [5, 2, 5, 0, 3],
-    [2, 3, 2, 3, 0],
-]
 KS = [1, 2, 3, 5, 20]
 
 
 @pytest.fixture(scope="module")
 def knowledge():
-    mapping = LabelMapping(dataset="garden", nodes={x: x for x in LABELS})
-    return build_knowledge(Hierarchy.from_pairs(PAIRS), mapping)
-
-
-def predictions(count, seed=0, *, levels=4, absent=3):
-    """Return logits full of ties, and targets of which one class is absent."""
-    dice = random.Random(seed)
-    logits = [[dice.randrange(levels) / 2 for _ in LABELS] for _ in range(count)]
-    present = [k for k in range(len(LABELS)) if k != absent]
-    target = [dice.choice(present) for _ in range(count)]
-    return Predictions(
-        torch.zeros(count, 2),
-        torch.tensor(logits).reshape(count, len(LABELS)),
-        torch.tensor(target, dtype=torch.int64),
-    )
+    return planted()
 
 
 def best(row, k):

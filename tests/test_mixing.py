@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from animals import three
 
 from kfr import Hierarchy, LabelMapping, build_knowledge, plugins
 from kfr.data import ImageTensor, Normalization
@@ -17,11 +18,7 @@ LABELS = ("cat", "dog", "parrot")
 @pytest.fixture(scope="module")
 def knowledge():
     """Cats and dogs are two steps apart, parrots three from both."""
-    pairs = [("animal", "mammal"), ("mammal", "cat"), ("mammal", "dog")]
-    hierarchy = Hierarchy.from_pairs([*pairs, ("animal", "parrot")])
-    return build_knowledge(
-        hierarchy, LabelMapping(dataset="pets", nodes={k: k for k in LABELS})
-    )
+    return three("parrot")
 
 
 def mixing(name, knowledge):

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from animals import three
 from torch import nn
 
-from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr.errors import PluginError
 from kfr.models import Output, build
 from kfr.plugins import BUILTIN, make
@@ -24,12 +24,7 @@ EXTRA = {  # what else a head gives
 
 @pytest.fixture
 def pets():
-    pairs = [("animal", "mammal"), ("animal", "newt")]
-    pairs += [("mammal", "cat"), ("mammal", "dog")]
-    nodes = {name: name for name in ("cat", "dog", "newt")}
-    return build_knowledge(
-        Hierarchy.from_pairs(pairs), LabelMapping(dataset="pets", nodes=nodes)
-    )
+    return three("newt")
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from animals import three
 from PIL import Image
 
-from kfr import Hierarchy, LabelMapping, build_knowledge, plugins
+from kfr import plugins
 from kfr.data import Batch, ImageFiles, ImageTensor, Normalization
 from kfr.data.batches import Batches
 from kfr.errors import DataError, UsageError
@@ -16,11 +17,7 @@ LABELS = ("cat", "dog", "parrot")
 
 @pytest.fixture(scope="module")
 def knowledge():
-    pairs = [("animal", "mammal"), ("mammal", "cat"), ("mammal", "dog")]
-    hierarchy = Hierarchy.from_pairs([*pairs, ("animal", "parrot")])
-    return build_knowledge(
-        hierarchy, LabelMapping(dataset="pets", nodes={k: k for k in LABELS})
-    )
+    return three("parrot")
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from animals import FIVE, zoo
 from colours import Headed
 from torch.nn.functional import one_hot
-from zoo import known
 
 from kfr import Hierarchy, LabelMapping, build_knowledge, plugins
 from kfr.class_tree import members
@@ -61,7 +61,7 @@ HEADS = {  # of those that have one of their own
 
 @pytest.fixture(scope="module")
 def knowledge():
-    return known()
+    return zoo(FIVE)
 
 
 def images(size, seed=1):

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from animals import three
 from colours import Colours, Headed, stage, trained
 from torch import nn
 
-from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr.embeddings import class_embedding
 from kfr.metrics import Predictions
 from kfr.plugins import make
@@ -14,12 +14,7 @@ from kfr.probes import nearest_embedding
 
 @pytest.fixture
 def pets():
-    pairs = [("animal", "mammal"), ("animal", "newt")]
-    pairs += [("mammal", "cat"), ("mammal", "dog")]
-    nodes = {name: name for name in ("cat", "dog", "newt")}
-    return build_knowledge(
-        Hierarchy.from_pairs(pairs), LabelMapping(dataset="pets", nodes=nodes)
-    )
+    return three("newt")
 
 
 def test_the_semantic_head_classifies_what_its_embedding_points_to(pets):
