@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kfr.errors import UsageError
 from kfr.objectives.companions import every, knows
+from kfr.resampling import Floats, means, middle, times_drawn
 
-Floats = NDArray[np.float64]
 Values = Mapping[str, Floats]  # metric -> value of each image [N], NaN: not counted
 
 ALL = "all"
@@ -132,8 +131,7 @@ class _Sample(NamedTuple):
         return float(self.seeds.std(ddof=1)) if len(self.seeds) > 1 else float("nan")
 
     def over(self, other: "_Sample") -> Gain:
-        low, high = np.nanpercentile(self.drawn - other.drawn, [2.5, 97.5])
-        return Gain(self.mean - other.mean, float(low), float(high))
+        return Gain(self.mean - other.mean, *middle(self.drawn - other.drawn))
 
 
 def _score(own: _Sample, base: _Sample | None, control: _Sample | None) -> Score:
@@ -153,24 +151,23 @@ def _samples(
     first = next(iter(found.values()))
     seeds, metrics = len(first), list(first[0])
     count = len(first[0][metrics[0]])
-    tables = {name: _table(runs, metrics) for name, runs in found.items()}
+    columns = {
+        name: np.stack([values[m] for values in runs for m in metrics], 1)
+        for name, runs in found.items()
+    }
     draw = np.random.default_rng(0)
     chosen = draw.integers(0, seeds, (resamples, seeds))
     parts: dict[str, list[Floats]] = {name: [] for name in found}
     for start in range(0, resamples, _AT_ONCE):
         rows = min(_AT_ONCE, resamples - start)
-        times = np.stack(
-            [np.bincount(draw.integers(0, count, count), minlength=count)
-             for _ in range(rows)]
-        ).astype(np.float64)  # fmt: skip
-        for name, (values, counted) in tables.items():
-            means = (times @ values) / np.maximum(times @ counted, 1)
-            by_seed = means.reshape(rows, seeds, len(metrics))
+        times = times_drawn(count, rows, draw)
+        for name, values in columns.items():
+            by_seed = means(times, values).reshape(rows, seeds, len(metrics))
             at = chosen[start : start + rows]
             parts[name].append(np.take_along_axis(by_seed, at[..., None], 1).mean(1))
     return {
         (name, metric): _Sample(
-            np.array([np.nanmean(values[metric]) for values in found[name]]),
+            np.array([_mean(values[metric]) for values in found[name]]),
             np.concatenate(blocks)[:, i],
         )
         for name, blocks in parts.items()
@@ -178,11 +175,10 @@ def _samples(
     }
 
 
-def _table(runs: Sequence[Values], metrics: Sequence[str]) -> tuple[Floats, Floats]:
-    """Return values and which of them count, `[N, seeds * M]`."""
-    columns = np.stack([values[m] for values in runs for m in metrics], 1)
-    counted = ~np.isnan(columns)
-    return np.where(counted, columns, 0.0), counted.astype(np.float64)
+def _mean(values: Floats) -> float:
+    """Return the mean of what counts, 0 of nothing, as metrics do."""
+    counted = values[~np.isnan(values)]
+    return float(counted.mean()) if len(counted) else 0.0
 
 
 def advice(scores: Mapping[str, Mapping[str, Score]]) -> str:

@@ -17,10 +17,10 @@ LAYERS = """
 __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_outlines
 data.shapes_pixels errors formats models.averaged models.cvt models.small
 objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets page
-ranking retrieval retrieval.scores schedules
+ranking resampling retrieval schedules
 data.images data.pickles data.sampling data.shapes_drawing decisions.risk extras files
 injection.infuse levels models.backbones models.plain models.residual parallel plugins
-retrieval.exact retrieval.lists serving signals spans
+retrieval.exact retrieval.lists retrieval.scores serving signals spans
 checkpoints config data data.augmentation_kfr data.mat data.views localization
 localization.boxes logs objectives.companions optimizers parallel.norm parallel.wrapping
 retrieval.approximate serving.door serving.page serving.questions strings

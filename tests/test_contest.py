@@ -78,7 +78,16 @@ def test_what_does_not_count_is_left_out():
     found = {"a": [{"s": values}], "b": [{"s": values + 1}]}
     scores = judge(found, {}, resamples=300)
     assert scores["a"]["s"].mean == 3
-    assert scores["b"]["s"].gain.value == 1
+    # of 16 resamples one has no image that counts, and says nothing
+    assert scores["b"]["s"].gain == pytest.approx((1, 1, 1))
+
+
+def test_of_no_mistakes_the_severity_is_0_and_no_interval_is_made_up():
+    found = {"a": [{"s": np.full(4, np.nan)}], "b": [{"s": np.arange(4.0)}]}
+    gain = judge(found, {}, resamples=20)["b"]["s"].gain
+    assert gain.value == 1.5
+    assert np.isnan([gain.low, gain.high]).all()
+    assert not gain.sure
 
 
 def test_a_control_parts_knowledge_from_the_rest():

@@ -12,7 +12,6 @@ from kfr.localization.fits import (
     joined,
     resampled,
     scores,
-    times_drawn,
 )
 from kfr.localization.scores import (
     box_acc,
@@ -22,6 +21,7 @@ from kfr.localization.scores import (
     points_at,
     top1_localization,
 )
+from kfr.resampling import times_drawn
 
 
 def test_overlaps_worked_out_by_hand():
@@ -126,7 +126,7 @@ def test_scores_of_resamples_are_those_of_the_images_drawn(seen):
     maps, true = seen
     right = np.arange(8) % 2 == 0
     found = resampled(fits(maps, true, 0.2), right, 0.2, resamples=5, seed=3)
-    times = times_drawn(8, 5, 3).astype(int)
+    times = times_drawn(8, 5, np.random.default_rng(3)).astype(int)
     assert (times.sum(1) == 8).all()
     for k, drawn in enumerate(times):
         at = np.repeat(np.arange(8), drawn)

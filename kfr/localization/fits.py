@@ -16,6 +16,7 @@ from kfr.localization.scores import (
     points_at,
 )
 from kfr.localization.sweeps import Swept, sweep
+from kfr.resampling import times_drawn
 
 TAUS = np.arange(100) / 100
 GT_KNOWN = 0.5
@@ -83,22 +84,11 @@ def resampled(
 
     The best threshold is found anew for each draw. Equal seeds draw the same images.
     """
-    drawn = times_drawn(len(right), resamples, seed)
+    drawn = times_drawn(len(right), resamples, np.random.default_rng(seed))
     return {
         name: np.mean([(drawn @ hits / len(right)).max(1) for hits in tables], 0)
         for name, tables in _hits(found, right, tau).items()
     }
-
-
-def times_drawn(count: int, resamples: int, seed: int) -> NDArray[np.float64]:
-    """Return how often each image is drawn, `[resamples, count]`."""
-    draw = np.random.default_rng(seed)
-    return np.stack(
-        [
-            np.bincount(draw.integers(0, count, count), minlength=count)
-            for _ in range(resamples)
-        ]
-    ).astype(np.float64)
 
 
 def _hits(

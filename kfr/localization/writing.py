@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from kfr.files import write_whole
 from kfr.localization.boxes import Corners
-from kfr.localization.fits import Fits, resampled, scores, times_drawn
+from kfr.localization.fits import Fits, resampled, scores
 from kfr.localization.measuring import Faithful
 from kfr.localization.runs import Localized
+from kfr.resampling import middle, times_drawn
 
 COLUMNS = ("image", "class", "answer", "estimated", "true", "iou")
 FAITHFUL = ("insertion", "deletion", "consistency")
-_ENDS = (2.5, 97.5)
 _RESAMPLES = 1000
 
 
@@ -103,13 +103,13 @@ def _drawn(
     for name, measured in _measured(faithful).items():
         some = measured[~np.isnan(measured)]
         values[name] = float(some.mean())
-        draws[name] = times_drawn(len(some), _RESAMPLES, 0) @ some / len(some)
+        times = times_drawn(len(some), _RESAMPLES, np.random.default_rng(0))
+        draws[name] = times @ some / len(some)
     return values, draws
 
 
 def _rows(values: dict[str, float], draws: Draws) -> dict[str, Row]:
-    ends = {k: np.percentile(v, _ENDS).tolist() for k, v in draws.items()}
-    return {k: Row(v, Interval(*ends[k])) for k, v in values.items()}
+    return {k: Row(v, Interval(*middle(draws[k]))) for k, v in values.items()}
 
 
 def _measured(faithful: Faithful) -> dict[str, NDArray[np.float64]]:

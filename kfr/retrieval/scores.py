@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from kfr.resampling import Floats, means, middle, times_drawn
 
 RESAMPLES = 1000
 
-Values = Mapping[str, NDArray[np.float64]]  # score -> of each query [B], NaN: none
+Values = Mapping[str, Floats]  # score -> of each query [B], NaN: none
 
 
 class Value(NamedTuple):
@@ -68,19 +69,15 @@ def hierarchical_precision(similar: Tensor, order: Tensor) -> Tensor:
 def summed(values: Values, *, seed: int = 0) -> dict[str, Value]:
     """Return the mean of each score with the interval of the percentile bootstrap.
 
-    Queries are drawn with replacement, the same for all scores (Efron 1979).
+    Queries are drawn with replacement, the same for all scores.
     """
     count = len(next(iter(values.values())))
-    draw = np.random.default_rng(seed)
-    times = np.zeros((RESAMPLES, count))
-    for row in times:
-        np.add.at(row, draw.integers(0, count, count), 1.0)
-    found = {}
-    for name, column in values.items():
-        counted = ~np.isnan(column)
-        sizes = np.maximum(times @ counted, 1)
-        means = times @ np.where(counted, column, 0.0) / sizes
-        low, high = np.percentile(means, [2.5, 97.5])
-        mean = float(column[counted].mean()) if counted.any() else float("nan")
-        found[name] = Value(mean, float(low), float(high))
-    return found
+    times = times_drawn(count, RESAMPLES, np.random.default_rng(seed))
+    whole = np.ones((1, count))
+    return {
+        name: Value(
+            float(means(whole, column[:, None])[0, 0]),
+            *middle(means(times, column[:, None])[:, 0]),
+        )
+        for name, column in values.items()
+    }
