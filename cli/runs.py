@@ -119,15 +119,15 @@ def train(
 
 def train_into(config: Any, folder: Path, **how: Any) -> Any:
     """Train with progress on stderr and return the report; `how` as in `runs.train`."""
-    from kfr.evaluation import Report
     from kfr.runs import train as run
+    from kfr.scoring import read_report
 
     from .progress import Progress
 
     with Progress(sum(phase.epochs for phase in config.phases)) as progress:
         for record in run(config, folder, watch=progress.watch, **how):
             progress.show(record)
-    return Report.model_validate_json((folder / "report.json").read_bytes())
+    return read_report(folder)
 
 
 def train_once(config: Any, folder: Path) -> Any:
@@ -136,13 +136,12 @@ def train_once(config: Any, folder: Path) -> Any:
     Raises:
         UsageError: what is there was trained otherwise.
     """
-    from kfr.evaluation import Report
     from kfr.folders import begin
+    from kfr.scoring import read_report
 
-    report = folder / "report.json"
-    if report.exists():
+    if (folder / "report.json").exists():
         begin(config, folder, resume=True)  # which sees that it is the same
-        return Report.model_validate_json(report.read_bytes())
+        return read_report(folder)
     typer.echo(f"kfr: {folder}", err=True)
     return train_into(config, folder, resume=(folder / "config.toml").exists())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import nn
 
 import kfr
@@ -16,7 +17,7 @@ from kfr.config import RunConfig
 from kfr.data.batches import Batches
 from kfr.errors import DataError
 from kfr.evaluation import Report, predict
-from kfr.files import write_whole
+from kfr.files import read_text, write_whole
 from kfr.folders import checkpoint_of, knowledge_of
 from kfr.intervals import intervals
 from kfr.knowledge import Knowledge, load_knowledge
@@ -96,6 +97,22 @@ def last_epochs(records: list[Record], count: int = 5) -> float | None:
 def write_report(out: Path, report: Report) -> None:
     """Write `report.json`."""
     write_whole(out / "report.json", report.model_dump_json(indent=2) + "\n")
+
+
+def read_report(run: Path) -> Report:
+    """Read what `write_report` wrote.
+
+    Raises:
+        DataError: it is not there, or no report.
+    """
+    path = run / "report.json"
+    try:
+        return Report.model_validate_json(read_text(path))
+    except ValidationError as error:
+        raise DataError(
+            f"{path} is not a report of kfr's ({error.errors()[0]['msg']}); write it "
+            f"again with kfr evaluate {run}"
+        ) from None
 
 
 def opened(
