@@ -16,12 +16,13 @@ from . import (
     compare,
     data,
     demo,
-    deploy,
     distill,
     doctor,
     embed,
     evaluate,
+    export,
     hierarchy,
+    index,
     inspect,
     listing,
     localize,
@@ -29,10 +30,9 @@ from . import (
     queries,
     recipes,
     report,
-    runs,
-    search,
     serve,
     sweep,
+    train,
 )
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -42,12 +42,12 @@ app.add_typer(mapping.app, name="mapping")
 app.add_typer(embed.app, name="embed")
 app.add_typer(cache.app, name="cache")
 app.add_typer(data.app, name="data")
-app.add_typer(search.app, name="index")
+app.add_typer(index.app, name="index")
 app.add_typer(queries.app, name="search")
 for command in (
-    *(runs.train, evaluate.evaluate, evaluate.predict, calibrate.calibrate),
+    *(train.train, evaluate.evaluate, evaluate.predict, calibrate.calibrate),
     *(sweep.sweep, compare.compare, recipes.recipes),
-    *(report.report, ablate.ablate, listing.runs, deploy.export),
+    *(report.report, ablate.ablate, listing.runs, export.export),
     *(distill.distill, localize.localize, serve.serve),
     *(demo.demo, doctor.doctor),
 ):

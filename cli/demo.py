@@ -7,7 +7,7 @@ import typer
 
 from . import options
 from .output import show_json, show_table
-from .runs import train_into
+from .train import train_into
 
 SHOWN = ("accuracy", "mistake_severity", "hier_dist@5")
 

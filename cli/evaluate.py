@@ -7,7 +7,7 @@ import typer
 
 from . import options, retrieval
 from .output import show_facts, show_json, show_table
-from .runs import show_report
+from .train import show_report
 
 
 def evaluate(

@@ -8,7 +8,7 @@ import typer
 
 from . import options
 from .output import optional, show_json, show_table, show_written
-from .runs import train_once
+from .train import train_once
 
 
 def sweep(
