@@ -17,7 +17,7 @@ def calibrate(
     ] = "ltt",
     confidence: Annotated[float, typer.Option(help="Of ltt's promise.")] = 0.95,
     data_root: options.DataRoot = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Find how sure an answer must be, so that few enough are wrong.
@@ -30,7 +30,7 @@ def calibrate(
 
     asked: dict[str, Any] = {"risk": risk, "method": method, "confidence": confidence}
     plugin = Plugin(name="back_off", options=asked)
-    found = found_by(run, plugin, device=device or "auto", data_root=data_root)
+    found = found_by(run, plugin, device=device, data_root=data_root)
     if json:
         show_json(found.model_dump())
     else:

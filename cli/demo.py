@@ -17,7 +17,7 @@ def demo(
         "runs/demo"
     ),
     epochs: Annotated[int, typer.Option(min=1)] = 8,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     settings: options.Settings = None,
     json: options.Json = False,
 ) -> None:
@@ -39,7 +39,7 @@ def demo(
             "hierarchy": "wordnet",
             "objective": objective,
             "epochs": epochs,
-            "device": device or "auto",
+            "device": device,
         }
         chosen = run_config(combined(values, settings or [], {}))
         typer.echo(f"kfr: {title}, into {folder}", err=True)

@@ -36,7 +36,7 @@ def distill(
     epochs: Annotated[int, typer.Option(min=1, help="Over all searches.")] = 60,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     data_root: options.DataRoot = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Train a small network to end in one pass where the backward search would.
@@ -58,7 +58,7 @@ def distill(
         epochs=epochs,
         seed=seed,
     )
-    steps = distill(run, settings, device=device or "auto", data_root=data_root)
+    steps = distill(run, settings, device=device, data_root=data_root)
     figures = _shown(steps)
     if json:
         show_json({"run": str(run), **settings._asdict(), **figures})

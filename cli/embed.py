@@ -65,15 +65,13 @@ def images(
     to: Annotated[Path, typer.Option(help="The .npz to write.")],
     split: Annotated[str, typer.Option(help="test, train, validation.")] = "test",
     data_root: options.DataRoot = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Write what a run makes of every image: embeddings, logits, targets, paths."""
     from kfr.features import features_of, write_features
 
-    features = features_of(
-        run, split=split, device=device or "auto", data_root=data_root
-    )
+    features = features_of(run, split=split, device=device, data_root=data_root)
     write_features(features, to)
     shapes = {name: list(array.shape) for name, array in features.items()}
     show(f"{run}: {split} images", {**shapes, "written": str(to)}, json)

@@ -32,7 +32,7 @@ def evaluate(
         bool, typer.Option("--zero-shot", help="Score classes without images instead.")
     ] = False,
     data_root: options.DataRoot = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
     queries: retrieval.Queries = None,
     k: retrieval.K = 10,
@@ -50,13 +50,13 @@ def evaluate(
     `hold_out` are found by what is known of them.
     """
     if zero_shot:
-        _unseen(run, device or "auto", data_root, json)
+        _unseen(run, device, data_root, json)
         return
     if queries:
         retrieval.evaluate_retrieval(ctx.params)
         return
     if decision:
-        _try(run, decision, device or "auto", data_root, json)
+        _try(run, decision, device, data_root, json)
         return
     from kfr.plugins import Plugin
     from kfr.scoring import evaluate_under, write_report
@@ -66,7 +66,7 @@ def evaluate(
         knowledge or [],
         metrics=[Plugin.parse(x) for text in metrics or [] for x in text.split()],
         interval=interval,
-        device=device or "auto",
+        device=device,
         data_root=data_root,
     )
     own = reports[str(run)]
@@ -154,7 +154,7 @@ def predict(
         typer.Option(help="How to answer: back_off,risk=0.05; minimum_risk; ..."),
     ] = None,
     data_root: options.DataRoot = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Say what is in images: the likeliest classes, with their way up the hierarchy.
@@ -164,7 +164,7 @@ def predict(
     """
     from kfr import load
 
-    recognizer = load(run, device or "auto")
+    recognizer = load(run, device)
     if decision:
         _decide(recognizer, run, images, decision, top, data_root, json)
         return

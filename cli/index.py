@@ -33,7 +33,7 @@ def build(
         int | None, typer.Option(min=1, help="Write a folder of files of N images.")
     ] = None,
     data_root: options.DataRoot = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Embed images with a run and store them to be searched.
@@ -50,7 +50,7 @@ def build(
             split=split,
             plugin=index,
             shard=shard,
-            device=device or "auto",
+            device=device,
             data_root=data_root,
             watch=watch,
         )
@@ -64,7 +64,7 @@ def add(
     index: Index,
     images: Annotated[Path, typer.Option(help="A folder of images.")],
     run: OtherRun = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Add a folder of images; those that are there already are left as they are."""
@@ -72,6 +72,6 @@ def add(
     from kfr.retrieval.collection import load_collection
 
     with counted("embedding") as watch:
-        added = extend(index, images, run=run, device=device or "auto", watch=watch)
+        added = extend(index, images, run=run, device=device, watch=watch)
     facts = {"added": added, "images": len(load_collection(index))}
     show(str(index), facts, json)

@@ -41,7 +41,7 @@ def localize(
         typer.Option(min=0, help="Images of which insertion, deletion and such is."),
     ] = 0,
     data_root: options.DataRoot = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Find where a run sees the classes, and compare with boxes that people drew.
@@ -59,7 +59,7 @@ def localize(
         raise UsageError("--images says where the images of --boxes FOLDER lie")
     how: dict[str, Any] = {"by": explainer, "tau": tau, "limit": limit, "node": node}
     how |= {"boxes": boxes, "images": images, "faithfulness": faithfulness}
-    how |= {"device": device or "auto", "data_root": data_root}
+    how |= {"device": device, "data_root": data_root}
     found = look(run, **how)
     other = look(beside, **how) if beside else None
     if other and (other.images, other.labels) != (found.images, found.labels):

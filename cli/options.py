@@ -52,7 +52,9 @@ BreakCycles = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+_DEVICES = typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
+Device = Annotated[str | None, _DEVICES]  # else that of the settings
+RunDevice = Annotated[str, _DEVICES]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting: key=value, objective.qtr.alpha=3."),

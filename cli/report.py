@@ -16,7 +16,7 @@ def report(
         Path | None, typer.Option(help="Write the figures as PNG there, too.")
     ] = None,
     data_root: options.DataRoot = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Show runs on one page: curves, metrics, mistakes, embedding, calibration.
@@ -30,7 +30,7 @@ def report(
     found = []
     for run in dict.fromkeys(runs):
         typer.echo(f"kfr: predicting with {run}", err=True)
-        found.append(reported(run, device=device or "auto", data_root=data_root))
+        found.append(reported(run, device=device, data_root=data_root))
     written = write_report_page(found, out, png)
     if json:
         show_json({"page": str(out), "png": [str(path) for path in written[1:]]})

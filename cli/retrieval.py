@@ -50,11 +50,9 @@ def evaluate_retrieval(given: dict[str, Any]) -> None:
     from kfr.retrieval.judging import judged
     from kfr.retrieval.queries import read_queries
 
-    names = ("split", "k", "weight", "include_query", "data_root")
+    names = ("split", "k", "weight", "include_query", "data_root", "device")
     chosen = {name: given[name] for name in names}
-    queries = read_queries(given["queries"])
-    device = given["device"] or "auto"
-    trial = judged(given["run"], queries, device=device, **chosen)
+    trial = judged(given["run"], read_queries(given["queries"]), **chosen)
     if given["gallery"]:
         _draw(trial, given["gallery"])
     if given["json"]:

@@ -40,7 +40,7 @@ def search(
     ] = None,
     png: Annotated[Path | None, typer.Option(help="Draw a gallery.")] = None,
     run: OtherRun = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Find the images most like one; with conditions, like it but with these met."""
@@ -51,7 +51,7 @@ def search(
     from kfr.retrieval.student import student_of
 
     collection = load_collection(index)
-    recognizer = opened(collection, index, run, device or "auto")
+    recognizer = opened(collection, index, run, device)
     given: dict[str, Any] = {"k": k, "steps": steps, "label": label}
     given["weight"] = 1.1 if weight is None else weight
     if student:

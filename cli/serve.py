@@ -27,7 +27,7 @@ def serve(
         Path | None, typer.Option(help="The run of an index, if that was moved.")
     ] = None,
     data_root: options.DataRoot = None,
-    device: options.Device = None,
+    device: options.RunDevice = "auto",
     json: options.Json = False,
 ) -> None:
     """Show a page to search, classify and look at class distances with.
@@ -40,9 +40,7 @@ def serve(
     from kfr.serving.server import run as answer
     from kfr.serving.site import open_site
 
-    site = open_site(
-        what, run=run, split=split, device=device or "auto", data_root=data_root
-    )
+    site = open_site(what, run=run, split=split, device=device, data_root=data_root)
     server = Server(Door(host), port, routes(site))
     if json:
         show_json({"address": server.address, "images": len(site.pictures.paths)})

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import pytest
 from PIL import Image
@@ -87,7 +88,7 @@ def test_seeds_are_summed_up_and_drawn(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sweep_trains_all_and_repeated_trains_none(kfr, tmp_path):
+def test_a_sweep_trains_all_and_repeated_trains_none(kfr, tmp_path, monkeypatch):
     command = (
         *("sweep", "--recipe", "quick/shapes", "--epochs", 1, "--seeds", 2),
         *("--set", "dataset=shapes,train=64,test=32,size=16"),
@@ -103,6 +104,11 @@ def test_a_sweep_trains_all_and_repeated_trains_none(kfr, tmp_path):
     assert [row["values"]["objective.qtr.alpha"] for row in rows] == ["0", "2"]
     assert json.loads((tmp_path / "sweep/sweep.json").read_text()) == rows
     assert (tmp_path / "sweep/sweep.png").exists()
+    (tmp_path / "sweep/sweep.png").unlink()
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    plain = kfr(*command)
+    assert "matplotlib is not installed: pip install 'kfr[report]'" in plain.err
+    assert plain.out.endswith(f"written: {tmp_path}/sweep/sweep.json\n")
     kfr(*command, "--seeds", 1)
     once = json.loads(
         (tmp_path / "sweep/sweep.json").read_text(), parse_constant=pytest.fail

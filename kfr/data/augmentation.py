@@ -31,7 +31,7 @@ class Augmentation(NamedTuple):
     batch: OnBatch | None = None
 
 
-def none(size: int) -> Augmentation:  # noqa: ARG001  every augmentation is passed it
+def none(_: int) -> Augmentation:
     """Leave images as they are; files become squares."""
     return Augmentation()
 

@@ -116,7 +116,7 @@ def _vit(name: str, about: str) -> Factory:
 def _convnet(
     name: str, about: str, cut: str = "classifier", put: Factory = nn.Identity
 ) -> Factory:
-    def factory(image_size: int) -> nn.Module:  # noqa: ARG001  any size will do
+    def factory(_: int) -> nn.Module:
         return Headless(name, cut, "features", put())
 
     return _described(factory, name, f"{about}.")

@@ -153,7 +153,7 @@ class CvT(nn.Module):
 
 
 def cvt13(
-    image_size: int,  # noqa: ARG001  convolutions tell the places: any size will do
+    _: int,
     *,
     dropout: Share = 0.15,
     skip: Share = 0.1,

@@ -128,7 +128,7 @@ class EfficientNetLite(nn.Module):
 
 
 def efficientnet_lite0(
-    image_size: int,  # noqa: ARG001  it works at any size
+    _: int,
 ) -> nn.Module:
     """EfficientNet-B0 with ReLU6 and without squeeze-and-excitation (Lite0)."""
     return EfficientNetLite()

@@ -11,7 +11,7 @@ STAGES = ((64, 64), (128, 128, 128), (256, 256, 256), (512,))
 
 
 def plain11(
-    image_size: int,  # noqa: ARG001  it works at any size
+    _: int,
     *,
     width: Annotated[int, Field(gt=0)] = 512,
 ) -> nn.Module:

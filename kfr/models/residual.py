@@ -67,7 +67,7 @@ def _residual(
 
 
 def resnet_cifar(
-    image_size: int,  # noqa: ARG001  it works at any size
+    _: int,
     *,
     depth: Positive = 110,
     widen: Positive = 1,
@@ -100,7 +100,7 @@ def resnet_wfc(
 
 
 def wrn(
-    image_size: int,  # noqa: ARG001  it works at any size
+    _: int,
     *,
     depth: Positive = 28,
     widen: Positive = 10,
@@ -135,7 +135,7 @@ def wrn(
 
 
 def pyramidnet(
-    image_size: int,  # noqa: ARG001  it works at any size
+    _: int,
     *,
     depth: Positive = 272,
     alpha: Positive = 200,

@@ -50,7 +50,7 @@ class Residual(nn.Module):
 
 
 def small(
-    image_size: int,  # noqa: ARG001  it works at any size
+    _: int,
     *,
     width: Annotated[int, Field(gt=0, multiple_of=8)] = 256,
 ) -> nn.Module:

@@ -18,7 +18,7 @@ LEAST, MOST = 5e-4, 1 - 5e-4  # similarities are kept between, as in their progr
 
 
 def c2am(
-    knowledge: Knowledge,  # noqa: ARG001  every objective is passed it
+    _: Knowledge,
     *,
     alpha: Annotated[float, Field(ge=0)] = 0.25,
 ) -> Objective:

@@ -14,7 +14,7 @@ from kfr.objectives.targets import log_likelihood
 
 
 def cross_entropy(
-    knowledge: Knowledge,  # noqa: ARG001  every objective is passed it
+    _: Knowledge,
     *,
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
 ) -> Objective:

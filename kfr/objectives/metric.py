@@ -27,7 +27,7 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def contrastive(
-    knowledge: Knowledge,  # noqa: ARG001  every objective is passed it
+    _: Knowledge,
     *,
     margin: Margin = 1.0,
     p: Norm = 2.0,
@@ -40,7 +40,7 @@ def contrastive(
 
 
 def triplet(
-    knowledge: Knowledge,  # noqa: ARG001  every objective is passed it
+    _: Knowledge,
     *,
     margin: Margin = 1.0,
     p: Norm = 2.0,
@@ -57,7 +57,7 @@ def triplet(
 
 
 def info_nce(
-    knowledge: Knowledge,  # noqa: ARG001  every objective is passed it
+    _: Knowledge,
     *,
     temperature: Annotated[float, Field(gt=0)] = 0.1,
 ) -> Objective:
