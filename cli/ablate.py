@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from . import options
-from .output import show_table
+from .output import optional, show_json, show_table, show_written
 from .runs import train_once
 
 
@@ -53,8 +53,10 @@ def ablate(
     others. Runs that are there already are taken as they are, or go on. Writes
     ablation.json and, with the extra `report`, ablation.html and its pictures.
     """
-    from kfr.injection.ablation import control_of, places, with_seed
-    from kfr.injection.verdict import said, verdict
+    from kfr.files import write_json
+    from kfr.injection.ablation import control_of, places, stages_of, with_seed
+    from kfr.injection.report import write_ablation
+    from kfr.injection.verdict import as_json, said, verdict
 
     plan = _plan(ctx.params)
     control = control_of(by)
@@ -73,12 +75,18 @@ def ablate(
         device=device or "auto",
     )
     sentence = said(result, control)
-    written = _write(plan, result, sentence, out)
+    stages = {name: stages_of(config) for name, config in plan.items()}
+    content = {"said": sentence, "arms": as_json(result, stages)}
+    written = [out / "ablation.json"]
+    write_json(written[0], content)
+    with optional():
+        told = _told(plan, stages, sentence, out)
+        written += write_ablation(result, told, out / "ablation.html")
     if json:
-        typer.echo((out / "ablation.json").read_text("utf-8"))
+        show_json(content)
         return
     _show(result, sentence)
-    typer.echo(f"written: {', '.join(map(str, written))}")
+    show_written(written)
 
 
 def _plan(given: dict[str, Any]) -> dict[str, Any]:
@@ -106,33 +114,20 @@ def _folder(out: Path, arm: str, seed: int) -> Path:
     return out / arm.replace(":", "=") / f"seed-{seed}"
 
 
-def _write(plan: dict[str, Any], result: Any, sentence: str, out: Path) -> list[Path]:
-    from json import dumps
-
-    from kfr.errors import MissingError
-    from kfr.files import write_whole
+def _told(
+    plan: dict[str, Any], stages: dict[str, str], sentence: str, out: Path
+) -> Any:
     from kfr.folders import knowledge_of
-    from kfr.injection.ablation import stages_of
-    from kfr.injection.report import Told, write_ablation
-    from kfr.injection.verdict import as_json
+    from kfr.injection.report import Told
 
-    stages = {name: stages_of(config) for name, config in plan.items()}
-    content = {"said": sentence, "arms": as_json(result, stages)}
-    file = out / "ablation.json"
-    write_whole(file, dumps(content, indent=2) + "\n")
     first = _folder(out, next(iter(plan)), 0)
-    told = Told(
+    return Told(
         f"kfr ablate: {out.name}",
         sentence,
         stages,
         knowledge_of(first).labels,
         {name: config.to_toml() for name, config in plan.items()},
     )
-    try:
-        return [file, *write_ablation(result, told, out / "ablation.html")]
-    except MissingError as error:
-        typer.echo(f"kfr: {error}", err=True)
-        return [file]
 
 
 def _show(result: Any, sentence: str) -> None:

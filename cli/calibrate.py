@@ -10,7 +10,7 @@ from .output import show_json, show_table
 
 
 def calibrate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: options.Run,
     risk: Annotated[float, typer.Option(help="Share of answers allowed wrong.")] = 0.05,
     method: Annotated[
         str, typer.Option(help="ltt: with --confidence; crc: on average.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
-from .output import json_text, show_json, show_table
+from .output import optional, show_json, show_table, show_written
 from .runs import train_once
 
 STANDARD = (
@@ -69,14 +69,15 @@ def compare(
         kept.append(_values(run, folder, device))
     scores = judge(found, controls)
     text = advice(scores)
-    _write(scores, text, out)
+    content = {"scores": _plain(scores), "advice": text}
+    written = _write(content, scores, out)
     if json:
-        show_json({"scores": _plain(scores), "advice": text})
+        show_json(content)
         return
     chosen = metric or ["accuracy", "mistake_severity", "hier_dist@1", "hier_dist@5"]
     _show(scores, [m for m in chosen if m in next(iter(scores.values()))])
     typer.echo(text)
-    typer.echo(f"written: {out}/compare.json, {out}/compare.png")
+    show_written(written)
 
 
 def _planned(
@@ -88,24 +89,22 @@ def _planned(
         KfrError: it makes no sense, or the run that is there was trained otherwise.
     """
     from kfr.contest import CONTROL, folder_of
-    from kfr.defaults import completed
     from kfr.errors import UsageError, listed
     from kfr.folders import differences
     from kfr.plugins import check
-    from kfr.settings import read_toml, run_config
+    from kfr.settings import config_of
 
     folder = folder_of(given["out"], who, seed, control=shuffled)
     own = [*(given["settings"] or []), *who.settings, f"seed={seed}"]
     own += [f"shuffle={CONTROL + seed}"] if shuffled else []
     asked = {**given, "settings": own, "objective": list(who.objectives)}
     asked = {k: v for k, v in asked.items() if k not in {"seeds", "metric"}}
-    chosen = run_config(completed(options.gathered(asked), ("dataset", "hierarchy")))
+    chosen = options.for_run(asked)
     for objective in chosen.objective:
         check("objective", objective)
     check("head", chosen.head)
-    path = folder / "config.toml"
-    changed = path.exists() and differences(run_config(read_toml(path)), chosen)
-    if changed:
+    there = (folder / "config.toml").exists()
+    if there and (changed := differences(config_of(folder), chosen)):
         raise UsageError(
             f"{folder} was trained otherwise; compare as it was, or choose another "
             f"--out:{listed(changed)}"
@@ -121,17 +120,16 @@ def _values(config: Any, folder: Path, device: str | None) -> Any:
     return image_values(folder, device=device or "auto")
 
 
-def _write(scores: Any, text: str, out: Path) -> None:
+def _write(content: dict[str, Any], scores: Any, out: Path) -> list[Path]:
     from kfr.contest_figure import contest_figure
-    from kfr.errors import MissingError
-    from kfr.files import write_whole
+    from kfr.files import write_json
 
-    content = json_text({"scores": _plain(scores), "advice": text})
-    write_whole(out / "compare.json", content + "\n")
-    try:
+    written = [out / "compare.json"]
+    write_json(written[0], content)
+    with optional():
         contest_figure(scores, out / "compare.png")
-    except MissingError as error:
-        typer.echo(f"kfr: {error}", err=True)
+        written.append(out / "compare.png")
+    return written
 
 
 def _plain(scores: Any) -> Any:

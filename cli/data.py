@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from . import options
 from .output import show_facts, show_json, show_table
+from .progress import bars
 
 app = typer.Typer(
     no_args_is_help=True, help="Say which data sets there are, and where."
@@ -68,18 +70,8 @@ def _place(layout: Any, root: Path | None) -> str | None:
 
 
 def _watch(places: Iterable[Any], count: int) -> Iterable[Any]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(
-        places,
-        "images",
-        total=count,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    with bars(Console(stderr=True)) as shown:
+        yield from shown.track(places, total=count, description="images")
 
 
 def _show(about: dict[str, Any]) -> None:

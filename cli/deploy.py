@@ -10,7 +10,7 @@ from .output import show_json
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: options.Run,
     onnx: Annotated[Path | None, typer.Option(help="Write an ONNX file.")] = None,
     torch_export: Annotated[
         Path | None, typer.Option(help="Write a file for torch.export.load.")

@@ -1,16 +1,17 @@
 """`kfr distill`."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from . import options
 from .output import show_facts, show_json
+from .progress import bars
 
 
 def distill(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: options.Run,
     embedding: Annotated[
         str,
         typer.Option(help="How classes are put: unitsphere, onehot, text, ..."),
@@ -68,19 +69,14 @@ def distill(
 
 def _shown(steps: Any) -> dict[str, float]:
     """Show progress on stderr, and return the last figures."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     console = Console(stderr=True)
     figures: dict[str, float] = {}
-    with Progress(
-        console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
+    with bars(console) as shown:
         tasks: dict[str, Any] = {}
         for done in steps:
             if done.what not in tasks:
-                tasks[done.what] = bars.add_task(done.what, total=done.total)
-            bars.update(tasks[done.what], completed=done.number)
+                tasks[done.what] = shown.add_task(done.what, total=done.total)
+            shown.update(tasks[done.what], completed=done.number)
             figures = done.figures
             if done.number == done.total or (done.figures and done.number % 10 == 0):
                 told = "  ".join(f"{n} {v:.4f}" for n, v in figures.items())

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
-from .output import show_facts, show_json
+from .output import show
 
 app = typer.Typer(no_args_is_help=True, help="Points for classes and for images.")
 
@@ -37,16 +37,13 @@ def classes(
     json: options.Json = False,
 ) -> None:
     """Make class embeddings, say how well they keep the class distances, write them."""
-    from kfr.defaults import completed
     from kfr.embeddings import class_embedding, named
     from kfr.embeddings.files import check_name, write_classes
     from kfr.embeddings.quality import quality
 
     if to:
         check_name(to)
-    given = options.gathered(ctx.params)
-    needed = ("hierarchy",) if "dataset" in given else ("hierarchy", "dataset")
-    knowledge = options.knowledge_of(completed(given, needed))
+    knowledge = options.knowledge_of(options.for_knowledge(ctx.params))
     table = class_embedding(method, knowledge)
     curved = named(method).name == "poincare"
     facts: dict[str, Any] = {
@@ -56,12 +53,15 @@ def classes(
     if to:
         write_classes(table, knowledge.labels, to)
         facts["written"] = str(to)
-    _show(f"class embeddings of {knowledge.settings['dataset']}", facts, json)
+    if not json:
+        rounded = {k: f"{v:.4g}" for k, v in facts.items() if isinstance(v, float)}
+        facts |= rounded
+    show(f"class embeddings of {knowledge.settings['dataset']}", facts, json)
 
 
 @app.command()
 def images(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: options.Run,
     to: Annotated[Path, typer.Option(help="The .npz to write.")],
     split: Annotated[str, typer.Option(help="test, train, validation.")] = "test",
     data_root: options.DataRoot = None,
@@ -76,12 +76,4 @@ def images(
     )
     write_features(features, to)
     shapes = {name: list(array.shape) for name, array in features.items()}
-    _show(f"{run}: {split} images", {**shapes, "written": str(to)}, json)
-
-
-def _show(title: str, facts: dict[str, Any], json: bool) -> None:
-    if json:
-        show_json(facts)
-        return
-    rounded = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in facts.items()}
-    show_facts(title, rounded)
+    show(f"{run}: {split} images", {**shapes, "written": str(to)}, json)

@@ -9,12 +9,10 @@ from . import options, retrieval
 from .output import show_facts, show_json, show_table
 from .runs import show_report
 
-Run = Annotated[Path, typer.Argument(help="A run folder.")]
-
 
 def evaluate(
     ctx: typer.Context,
-    run: Run,
+    run: options.Run,
     metrics: Annotated[
         list[str] | None,
         typer.Option("--metrics", "--metric", help="all; accuracy; hier_dist,k=5; ..."),
@@ -148,7 +146,7 @@ def _show_rest(report: Any) -> None:
 
 
 def predict(
-    run: Run,
+    run: options.Run,
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     top: Annotated[int, typer.Option(min=1, help="Answers for each image.")] = 5,
     decision: Annotated[

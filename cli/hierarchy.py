@@ -215,6 +215,7 @@ def _part(
     hierarchy: str, dataset: str | None, data_root: Path | None, mapping: str | None
 ) -> tuple[Any, dict[int, list[str]]]:
     """Return what the classes need of a hierarchy, and which of them each node is."""
+    from kfr.drawing import marked
     from kfr.mapping import resolve
     from kfr.sources import Source as Parsed
 
@@ -224,7 +225,4 @@ def _part(
         return graph, {}
     meant = resolve(labels, graph, name, mapping)
     graph = graph.prune(meant.check(graph))
-    classes: dict[int, list[str]] = {}
-    for label, at in zip(labels, meant.check(graph).tolist(), strict=True):
-        classes.setdefault(at, []).append(label)
-    return graph, classes
+    return graph, marked(labels, meant.check(graph).tolist())

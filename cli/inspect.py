@@ -55,7 +55,7 @@ def distances(
     """Show how far apart classes are; --label, --pair, --png, --html for more."""
     from kfr import audit, figures
 
-    given = _completed(ctx)
+    given = options.for_knowledge(ctx.params)
     knowledge = options.knowledge_of(given)
     if csv:
         audit.write_csv(knowledge, csv)
@@ -90,14 +90,11 @@ def hierarchy_of_classes(
     json: options.Json = False,
 ) -> None:
     """Sum up and draw the part of the hierarchy that the classes need."""
-    from kfr.drawing import Drawing
+    from kfr.drawing import Drawing, marked
 
-    knowledge = options.knowledge_of(_completed(ctx))
+    knowledge = options.knowledge_of(options.for_knowledge(ctx.params))
     graph = knowledge.hierarchy
-    classes: dict[int, list[str]] = {}
-    for label, node in zip(knowledge.labels, knowledge.at.tolist(), strict=True):
-        classes.setdefault(node, []).append(label)
-    drawing = Drawing.of(graph, classes)
+    drawing = Drawing.of(graph, marked(knowledge.labels, knowledge.at.tolist()))
     branches = [drawing.branch(root, depth) for root in graph.roots.tolist()]
     facts = trees.summary_of(knowledge)
     if json:
@@ -118,7 +115,7 @@ def mapping_of_labels(
     json: options.Json = False,
 ) -> None:
     """Show the node that each label means: its name, its gloss, the way up from it."""
-    knowledge = options.knowledge_of(_completed(ctx))
+    knowledge = options.knowledge_of(options.for_knowledge(ctx.params))
     graph = knowledge.hierarchy
     columns = ("label", "node", "name", "gloss", "is a")
     rows = [
@@ -135,15 +132,6 @@ def mapping_of_labels(
         show_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         show_table(columns, [(*r[:3], r[3].partition(";")[0], r[4]) for r in rows])
-
-
-def _completed(ctx: typer.Context) -> dict[str, Any]:
-    """Return what is asked for, over the defaults of this folder."""
-    from kfr.defaults import completed
-
-    given = options.gathered(ctx.params)
-    needed = ("hierarchy",) if "dataset" in given else ("hierarchy", "dataset")
-    return completed(given, needed)
 
 
 def _sections(

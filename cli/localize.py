@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from . import options
-from .output import show_json, show_table
+from .output import optional, show_json, show_table, show_written
 
 
 def localize(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: options.Run,
     out: Annotated[Path, typer.Option(help="Folder for boxes, scores and pictures.")],
     explainer: Annotated[
         str, typer.Option(help="gradcam, gradcam++, layercam, cam, rollout.")
@@ -50,8 +50,10 @@ def localize(
     is what a model would reach that does not look at the image.
     """
     from kfr.errors import DataError, UsageError
+    from kfr.files import write_json
+    from kfr.localization.pictures import grid
     from kfr.localization.runs import localize as look
-    from kfr.localization.writing import as_json, summary, write_boxes, write_scores
+    from kfr.localization.writing import as_json, summary, write_boxes
 
     if images and not boxes:
         raise UsageError("--images says where the images of --boxes FOLDER lie")
@@ -63,15 +65,18 @@ def localize(
     if other and (other.images, other.labels) != (found.images, found.labels):
         raise DataError(f"{beside} was not trained on the same data set as {run}")
     rows = summary(found, tau, other)
-    write_boxes(found, out / "boxes.csv")
-    write_scores(rows, len(found.images), out / "scores.json")
-    pictures = _drawn(found, other, out / "maps.png")
+    scores = as_json(rows, len(found.images))
+    written = [out / "boxes.csv", out / "scores.json"]
+    write_boxes(found, written[0])
+    write_json(written[1], scores)
+    with optional():
+        grid(found, out / "maps.png", beside=other)
+        written.append(out / "maps.png")
     if json:
-        show_json(as_json(rows, len(found.images)))
+        show_json(scores)
         return
     _show(rows, f"{run}: {len(found.images)} images with boxes")
-    written = f"{out}/boxes.csv, {out}/scores.json"
-    typer.echo(f"written: {written}{pictures and f', {pictures}'}")
+    show_written(written)
 
 
 def _show(rows: Any, title: str) -> None:
@@ -86,15 +91,3 @@ def _cell(row: Any) -> str:
         return ""
     low, high = row.interval
     return f"{row.value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _drawn(found: Any, other: Any, path: Path) -> str:
-    from kfr.errors import MissingError
-    from kfr.localization.pictures import grid
-
-    try:
-        grid(found, path, beside=other)
-    except MissingError as error:
-        typer.echo(f"kfr: {error}", err=True)
-        return ""
-    return str(path)

@@ -47,7 +47,7 @@ def suggest(
     Of a word's meanings, the one near what the other classes mean comes first. Nothing
     is chosen unless --write asks for it.
     """
-    from kfr.files import write_whole
+    from kfr.files import write_json
     from kfr.names import class_names
     from kfr.sources import Source
     from kfr.suggestion import as_document, as_mapping, suggest_nodes
@@ -58,10 +58,10 @@ def suggest(
     found = suggest_nodes(labels, Source.parse(source).load(), top=top)
     document = as_document(found, dataset, source)
     if out:
-        write_whole(out, as_text(document))
+        write_json(out, document)
     if write:
         mapping = as_mapping(found, dataset, source)
-        write_whole(write, as_text(mapping.model_dump()))
+        write_json(write, mapping.model_dump())
     show_json(document) if json else show_suggestions(found)
     warn_of_unresolved(document["unresolved"], write)
 
@@ -133,13 +133,6 @@ def refuse_to_overwrite(path: Path | None) -> None:
             f"{path} is there already, and may have been reviewed; remove it, or give "
             "--write another name"
         )
-
-
-def as_text(value: Any) -> str:
-    """Return indented JSON that ends its last line."""
-    import json
-
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def _name(candidate: Any) -> str:

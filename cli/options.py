@@ -7,6 +7,8 @@ import typer
 
 _TAXONOMY = "Hierarchy"
 
+Run = Annotated[Path, typer.Argument(help="A run folder.")]
+
 Hierarchy = Annotated[
     str | None,
     typer.Option(
@@ -104,6 +106,27 @@ def _with_cycles_broken(hierarchy: str) -> str:
     source = Source.parse(hierarchy)
     options = {**source.plugin.options, "break_cycles": "true"}
     return str(Source(Plugin(name=source.plugin.name, options=options), source.path))
+
+
+def for_knowledge(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what is asked for of knowledge, over the defaults of this folder."""
+    from kfr.defaults import completed
+
+    values = gathered(given)
+    needed = ("hierarchy",) if "dataset" in values else ("hierarchy", "dataset")
+    return completed(values, needed)
+
+
+def for_run(given: dict[str, Any]) -> Any:
+    """Return the configuration of a run, over the defaults of this folder.
+
+    Raises:
+        UsageError: naming each value that is wrong or missing.
+    """
+    from kfr.defaults import completed
+    from kfr.settings import run_config
+
+    return run_config(completed(gathered(given), ("dataset", "hierarchy")))
 
 
 def knowledge_of(values: dict[str, Any], *, cache: bool = True) -> Any:

@@ -1,24 +1,22 @@
 """What commands print: tables for people on stdout, JSON for programs."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
+
+from kfr.errors import MissingError
 
 _WIDEST = 1000
 
 
 def show_json(value: Any) -> None:
     """Print a value as JSON."""
+    from kfr.files import json_text
+
     typer.echo(json_text(value))
-
-
-def json_text(value: Any) -> str:
-    """Return a value as JSON; a number that is none, which JSON lacks, is null."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    plain = json.loads(text, parse_constant=lambda _: None)
-    return json.dumps(plain, indent=2, ensure_ascii=False)
 
 
 def show_facts(title: str, facts: dict[str, Any]) -> None:
@@ -27,6 +25,28 @@ def show_facts(title: str, facts: dict[str, Any]) -> None:
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         typer.echo(f"  {name:<{width}}  {value}")
+
+
+def show(title: str, facts: dict[str, Any], json: bool) -> None:
+    """Print names and values for people, or as JSON."""
+    if json:
+        show_json(facts)
+    else:
+        show_facts(title, facts)
+
+
+def show_written(written: Iterable[Path]) -> None:
+    """Print which files were written."""
+    typer.echo(f"written: {', '.join(map(str, written))}")
+
+
+@contextmanager
+def optional() -> Iterator[None]:
+    """Say what is missing, if something is, and go on without."""
+    try:
+        yield
+    except MissingError as error:
+        typer.echo(f"kfr: {error}", err=True)
 
 
 def show_table(

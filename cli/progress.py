@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 from rich.progress import TextColumn, TimeRemainingColumn
 
-_OF = "{task.completed}/{task.total}"
 FIRST = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
 
 
@@ -20,14 +19,7 @@ class Progress:
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
         self.console = Console(stderr=True)
-        self.bars = Bars(
-            *Bars.get_default_columns()[:2],
-            TextColumn("{task.completed}/{task.total} batches"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not (self.console.is_terminal and FIRST),
-        )
+        self.bars = bars(self.console, "batches")
 
     def __enter__(self) -> Self:
         self.bars.start()
@@ -66,16 +58,25 @@ class Progress:
         )
 
 
+def bars(console: Console, of: str = "") -> Bars:
+    """Return bars that say how many of how many; away from a terminal, none."""
+    return Bars(
+        *Bars.get_default_columns()[:2],
+        TextColumn(f"{{task.completed}}/{{task.total}} {of}".rstrip()),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (console.is_terminal and FIRST),
+    )
+
+
 @contextmanager
 def counted(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show how many of how many are done, on a terminal; elsewhere nothing."""
-    console = Console(stderr=True)
-    columns = (*Bars.get_default_columns()[:2], TextColumn(_OF), TimeRemainingColumn())
-    hidden = not console.is_terminal
-    with Bars(*columns, console=console, transient=True, disable=hidden) as bars:
-        task = bars.add_task(title, total=None)
+    with bars(Console(stderr=True)) as shown:
+        task = shown.add_task(title, total=None)
 
         def watch(done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total)
+            shown.update(task, completed=done, total=total)
 
         yield watch

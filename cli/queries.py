@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import options
-from .output import show_facts, show_json
+from .output import show
 from .search import search
 
 _PLAIN = "INDEX IMAGE"  # no command can be called so
@@ -67,7 +67,4 @@ def queries(
     drawn = draw_queries(collection, knowledge, by=by or ("class",), **wanted)
     write_queries(drawn, out)
     facts = {"queries": len(drawn), "images": len(collection), "written": str(out)}
-    if json:
-        show_json(facts)
-    else:
-        show_facts(str(out), facts)
+    show(str(out), facts, json)

@@ -66,7 +66,6 @@ def evaluate_retrieval(given: dict[str, Any]) -> None:
 def _draw(trial: Any, folder: Path) -> None:
     from kfr.retrieval.trial_gallery import trial_gallery
 
-    folder.mkdir(parents=True, exist_ok=True)
     for row in range(min(_DRAWN, len(trial.task.at))):
         trial_gallery(trial, row, folder / f"query-{row}.png")
 

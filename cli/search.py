@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
-from .output import show_facts, show_json, show_table
+from .output import show, show_json, show_table
 from .progress import counted
 
 app = typer.Typer(no_args_is_help=True, help="Collections of images to search in.")
@@ -24,7 +24,7 @@ def root() -> None:
 
 @app.command()
 def build(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: options.Run,
     to: Annotated[Path, typer.Option(help="The index to write.")],
     images: Annotated[Path | None, typer.Option(help="A folder of images.")] = None,
     split: Annotated[
@@ -60,7 +60,7 @@ def build(
         )
     width = made.width
     facts = {"images": len(made), "width": width, "index": index, "written": str(to)}
-    _show(str(to), facts, json)
+    show(str(to), facts, json)
 
 
 @app.command()
@@ -78,7 +78,7 @@ def add(
     with counted("embedding") as watch:
         added = extend(index, images, run=run, device=device or "auto", watch=watch)
     facts = {"added": added, "images": len(load_collection(index))}
-    _show(str(index), facts, json)
+    show(str(index), facts, json)
 
 
 def search(
@@ -156,10 +156,3 @@ def _told(hit: Any, names: list[str]) -> tuple[str, ...]:
 
 def _grade(relevance: float | None) -> str:
     return "" if relevance is None else f"{relevance:.3f}"
-
-
-def _show(title: str, facts: dict[str, Any], json: bool) -> None:
-    if json:
-        show_json(facts)
-    else:
-        show_facts(title, facts)

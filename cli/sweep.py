@@ -1,6 +1,5 @@
 """`kfr sweep`."""
 
-from json import dumps
 from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
-from .output import show_json, show_table
+from .output import optional, show_json, show_table, show_written
 from .runs import train_once
 
 
@@ -47,37 +46,33 @@ def sweep(
         found.append((cell, _run(given, cell)))
     rows = summary(found)
     chosen = metric or ["accuracy", "mistake_severity", "hier_dist@5"]
-    _write(rows, chosen, out)
+    written = _write(rows, chosen, out)
     if json:
         show_json([row._asdict() for row in rows])
     else:
-        _show(rows, chosen, out)
+        _show(rows, chosen)
+        show_written(written)
 
 
 def _run(given: dict[str, Any], cell: Any) -> Any:
-    from kfr.defaults import completed
-    from kfr.settings import run_config
-
     values = [f"{k}={v}" for k, v in cell.values.items()]
-    asked = options.gathered({**given, "settings": [*values, f"seed={cell.seed}"]})
-    chosen = run_config(completed(asked, ("dataset", "hierarchy")))
+    chosen = options.for_run({**given, "settings": [*values, f"seed={cell.seed}"]})
     return train_once(chosen, cell.folder)
 
 
-def _write(rows: Any, metrics: list[str], out: Path) -> None:
-    from kfr.errors import MissingError
-    from kfr.files import write_whole
+def _write(rows: Any, metrics: list[str], out: Path) -> list[Path]:
+    from kfr.files import write_json
     from kfr.sweeps import sweep_figure
 
-    text = dumps([row._asdict() for row in rows], indent=2)
-    write_whole(out / "sweep.json", text + "\n")
-    try:
+    written = [out / "sweep.json"]
+    write_json(written[0], [row._asdict() for row in rows])
+    with optional():
         sweep_figure(rows, metrics, out / "sweep.png")
-    except MissingError as error:
-        typer.echo(f"kfr: {error}", err=True)
+        written.append(out / "sweep.png")
+    return written
 
 
-def _show(rows: Any, metrics: list[str], out: Path) -> None:
+def _show(rows: Any, metrics: list[str]) -> None:
     from kfr.sweeps import varied
 
     keys = varied(rows)
@@ -92,9 +87,6 @@ def _show(rows: Any, metrics: list[str], out: Path) -> None:
     ]
     title = "mean over seeds, and half of its 95 % interval"
     show_table((*keys, "seeds", *there), table, title)
-    typer.echo(
-        f"written: {out}/sweep.json" + ", sweep.png" * (out / "sweep.png").exists()
-    )
 
 
 def _interval(value: Any) -> str:

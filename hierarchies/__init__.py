@@ -1,5 +1,5 @@
 """Where is-a graphs come from: one plug-in a module, and the data that ships with kfr.
 
-`wordnet.npz` holds the nouns of WordNet 3.0; `WORDNET-LICENSE.txt` is their licence.
-`tools/bundle_wordnet.py` makes both.
+`wordnet.npz` holds the nouns of WordNet 3.0, `senses.npz` how usual each meaning of a
+word is; `WORDNET-LICENSE.txt` is their licence. `tools/bundle_wordnet.py` makes all.
 """

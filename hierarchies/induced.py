@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kfr.edges import Edge, graph
 from kfr.errors import DataError, HierarchyError, MissingError, UsageError
+from kfr.extras import package
 from kfr.files import load_arrays
 from kfr.hierarchy import Hierarchy
 from kfr.knowledge import load_knowledge
@@ -64,10 +65,7 @@ def clustered(
         HierarchyError: there are fewer than two classes, or two are called the same.
         DataError: a vector is not finite, or has no direction.
     """
-    try:
-        from scipy.cluster import hierarchy as scipy_hierarchy
-    except ModuleNotFoundError:
-        raise MissingError("there is no scipy; pip install 'kfr[cluster]'") from None
+    library = package("scipy.cluster.hierarchy", "cluster")
     count = len(leaves)
     inner = [f"cluster_{i}" for i in range(1, count)]
     nodes = [*leaves, *inner]
@@ -79,7 +77,7 @@ def clustered(
     no_direction = metric == "cosine" and not np.abs(vectors).sum(1).all()
     if not np.isfinite(vectors).all() or no_direction:
         raise DataError(f"{where}: a class's vector is not finite, or has no direction")
-    joined = scipy_hierarchy.linkage(vectors, linkage, metric)[:, :2].astype(int)
+    joined = library.linkage(vectors, linkage, metric)[:, :2].astype(int)
     edges: dict[Edge, int] = {}
     for parent, pair in zip(inner, joined.tolist(), strict=True):
         edges |= {(parent, nodes[child]): 0 for child in pair}

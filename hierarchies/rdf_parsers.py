@@ -9,8 +9,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from kfr.errors import HierarchyError, KfrError, MissingError, UsageError
+from kfr.errors import HierarchyError, KfrError, UsageError
 from kfr.export_rdf import BASE
+from kfr.extras import not_installed
 from kfr.files import read_text
 
 from . import reading
@@ -81,7 +82,7 @@ def form_of(path: Path) -> str:
 def _streams(form: str, parser: Parser) -> bool:
     there = find_spec("pyoxigraph") is not None
     if parser == "oxigraph" and not there:
-        raise MissingError("there is no pyoxigraph; pip install 'kfr[rdf-fast]'")
+        raise not_installed("pyoxigraph", "rdf-fast")
     if parser == "oxigraph" and form not in STREAMED:
         raise UsageError(
             f"parser=oxigraph reads {', '.join(STREAMED)}, not {form}; leave it out"

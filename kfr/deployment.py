@@ -7,7 +7,6 @@ returns logits `[N, C]` and embeddings `[N, D]`. Its metadata say what the numbe
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +18,8 @@ import kfr
 from kfr.data.batches import normalized
 from kfr.data.images import read_square
 from kfr.data.shapes_drawing import draw
-from kfr.errors import MissingError, NumericalError
+from kfr.errors import NumericalError
+from kfr.extras import package
 from kfr.files import write_whole
 from kfr.recognition import Recognizer
 
@@ -78,7 +78,7 @@ def export_onnx(
         NumericalError: onnxruntime says something else; nothing is written.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
-        _need(name)
+        package(name, "onnx")
     program = torch.onnx.export(
         _exported(recognizer),
         dynamo=True,
@@ -90,7 +90,7 @@ def export_onnx(
     note = proto.metadata_props.add()
     note.key, note.value = NOTES, json.dumps(metadata(recognizer))
     data = proto.SerializeToString()
-    session = import_module("onnxruntime").InferenceSession(
+    session = package("onnxruntime", "onnx").InferenceSession(
         data, providers=["CPUExecutionProvider"]
     )
 
@@ -156,10 +156,3 @@ def _batches(recognizer: Recognizer, images: Sequence[Path]) -> list[Tensor]:
     drawn = torch.from_numpy(draw(16, seed=0, size=size).images).permute(0, 3, 1, 2)
     own = [read_square(p, size, recognizer.margin)[None] for p in images]
     return [noise, noise[:1], drawn.contiguous(), *own]
-
-
-def _need(name: str) -> None:
-    try:
-        import_module(name)
-    except ImportError:
-        raise MissingError(f"there is no {name}; pip install 'kfr[onnx]'") from None

@@ -1,6 +1,6 @@
 """A part of a hierarchy as a tree to draw; a node with two parents is in it twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -55,6 +55,14 @@ class Drawing:
             tuple(self.branch(child, depth - 1, node) for child in drawn),
             len(below) - len(drawn),
         )
+
+
+def marked(labels: Iterable[str], nodes: Iterable[int]) -> dict[int, list[str]]:
+    """Return the classes that mean each node; `nodes` are in the order of `labels`."""
+    found: dict[int, list[str]] = {}
+    for label, node in zip(labels, nodes, strict=True):
+        found.setdefault(node, []).append(label)
+    return found
 
 
 def called(hierarchy: Hierarchy, text: str) -> list[int]:

@@ -1,17 +1,22 @@
 """Pictures of what kfr knows; they need the extra `report`."""
 
+import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kfr.errors import DataError, MissingError
+from kfr.errors import DataError
+from kfr.extras import package
+from kfr.files import write_whole
 from kfr.knowledge import Knowledge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_PIXELS: dict[str, Any] = {"dpi": 110, "bbox_inches": "tight"}
 _LEGIBLE = 120  # classes whose names are still written at the axes
 
 
@@ -45,27 +50,46 @@ def dendrogram_order(
 
     Average linkage, as scipy gives it.
     """
-    try:
-        from scipy.cluster.hierarchy import leaves_list, linkage
-        from scipy.spatial.distance import squareform
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
+    trees = package("scipy.cluster.hierarchy", "report")
+    spaces = package("scipy.spatial.distance", "report")
     if len(values) < 2:  # noqa: PLR2004
         return np.arange(len(values)), np.empty((0, 4))
-    joins = linkage(squareform(values, checks=False), "average")
-    return leaves_list(joins).astype(np.int64), joins
+    joins = trees.linkage(spaces.squareform(values, checks=False), "average")
+    return trees.leaves_list(joins).astype(np.int64), joins
 
 
 def saved(figure: "Figure", path: Path) -> None:
-    """Write a picture.
+    """Write a picture, as its suffix says, whole; without a suffix, as PNG.
 
     Raises:
         DataError: the file cannot be written.
     """
     try:
-        figure.savefig(path, dpi=110, bbox_inches="tight")
-    except (OSError, ValueError) as error:
+        content = _rendered(figure, format=path.suffix[1:] or "png", **_PIXELS)
+    except ValueError as error:
         raise DataError(f"cannot draw {path}: {error}") from None
+    write_whole(path, content)
+
+
+def png(figure: "Figure") -> bytes:
+    """Return a figure as PNG."""
+    return _rendered(figure, format="png", **_PIXELS)
+
+
+def svg(figure: "Figure") -> bytes:
+    """Return a figure as SVG, its text as outlines, the same bytes every time."""
+    return _rendered(figure, format="svg", metadata={"Date": None})
+
+
+def _rendered(figure: "Figure", **how: Any) -> bytes:
+    """Return a figure; letters that matplotlib's font lacks are drawn as boxes."""
+    import matplotlib as mpl
+
+    out = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "kfr"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(out, **how)
+    return out.getvalue()
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -74,17 +98,9 @@ def new_figure(width: float, height: float) -> "Figure":
     Raises:
         MissingError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _not_installed(error: ModuleNotFoundError) -> MissingError:
-    return MissingError(
-        f"pictures need {error.name}, which is not installed: pip install 'kfr[report]'"
-    )
+    library = package("matplotlib.figure", "report")
+    figure: Figure = library.Figure(figsize=(width, height), layout="constrained")
+    return figure
 
 
 def _name_axes(axes: Any, names: list[str]) -> None:

@@ -59,6 +59,22 @@ def write_whole(path: Path, data: bytes | str) -> None:
             draft.unlink(missing_ok=True)  # there only if something went wrong
 
 
+def write_json(path: Path, value: object) -> None:
+    """Write a value as `json_text`, whole.
+
+    Raises:
+        DataError: it cannot be written; what was there before is untouched.
+    """
+    write_whole(path, json_text(value) + "\n")
+
+
+def json_text(value: object, indent: int | None = 2) -> str:
+    """Return a value as JSON; a number that is none, which JSON lacks, is null."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    plain = json.loads(text, parse_constant=lambda _: None)
+    return json.dumps(plain, indent=indent, ensure_ascii=False)
+
+
 def read_text(path: Path, refusal: type[KfrError] = DataError) -> str:
     """Return the text of a UTF-8 file, with or without a byte order mark.
 

@@ -13,7 +13,7 @@ from kfr.errors import MissingError, UsageError, listed
 from kfr.files import write_whole
 from kfr.knowledge import Knowledge, load_knowledge, save_knowledge
 from kfr.saving import BEST, LAST
-from kfr.settings import read_toml, run_config
+from kfr.settings import config_of
 
 # What may differ when a run goes on: it changes where, not what.
 _FREE = {
@@ -42,7 +42,7 @@ def begin(config: RunConfig, out: Path, *, resume: bool, changes: bool = False) 
         raise UsageError(
             f"{out} is a run already; add --resume, or choose another --out"
         )
-    changed = differences(run_config(read_toml(path)), config)
+    changed = differences(config_of(out), config)
     if changed and not changes:
         raise UsageError(
             f"{out} was trained otherwise; resume it as it was, choose another --out, "
@@ -93,17 +93,6 @@ def free_folder(config: RunConfig) -> Path:
     taken = {path.name for path in Path("runs").glob("*")}
     names = (clean if i == 1 else f"{clean}-{i}" for i in count(1))
     return Path("runs") / next(name for name in names if name not in taken)
-
-
-def config_of(run: Path) -> RunConfig:
-    """Return the configuration of a run.
-
-    Raises:
-        MissingError: `run` is not a run folder.
-    """
-    if not (run / "config.toml").is_file():
-        raise MissingError(f"{run} is not a run: it has no config.toml")
-    return run_config(read_toml(run / "config.toml"))
 
 
 def checkpoint_of(run: Path) -> Path:

@@ -14,7 +14,7 @@ from kfr.config import RunConfig
 from kfr.errors import DataError, KfrError, MissingError, UsageError, suggest
 from kfr.files import read_text
 from kfr.logs import Record, history
-from kfr.settings import read_toml, run_config
+from kfr.settings import config_of
 
 _DEEP = 3  # levels below a folder at which runs are looked for
 
@@ -44,9 +44,7 @@ def read_run(folder: Path) -> Listed:
         MissingError: it is not a run folder.
         KfrError: a file of it cannot be read.
     """
-    if not (folder / "config.toml").is_file():
-        raise MissingError(f"{folder} is not a run: it has no config.toml")
-    config = run_config(read_toml(folder / "config.toml"))
+    config = config_of(folder)
     report, records = _report(folder / "report.json"), _records(folder)
     done = int(records[-1]["epoch"]) if records else int(report.get("epochs", 0))
     return Listed(
@@ -71,16 +69,15 @@ def runs_below(folder: Path) -> tuple[list[Listed], list[str]]:
             f"there is no folder {folder}; train with --out {folder}/..."
         )
     found, notes = [], []
-    for path in _candidates(folder):
+    candidates = _candidates(folder)
+    for path in candidates:
         try:
             found.append(read_run(path))
         except KfrError as error:
             notes.append(str(error))
-    held = {parent for run in found for parent in (run.folder, *run.folder.parents)}
+    held = {parent for path in candidates for parent in (path, *path.parents)}
     foreign = sorted(p for p in folder.iterdir() if p.is_dir() and p not in held)
-    named = " ".join(notes)
-    notes += [f"{p} holds no run" for p in foreign if f"{p}" not in named]
-    return found, notes
+    return found, [*notes, *(f"{p} holds no run" for p in foreign)]
 
 
 def best_first(runs: Iterable[Listed], by: str) -> list[Listed]:

@@ -9,12 +9,11 @@ import os
 import re
 import shutil
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from kfr.config import Values
-from kfr.errors import MissingError
+from kfr.extras import package
 from kfr.files import read_text, write_whole
 from kfr.logs import Closing, Logger, Record, history
 from kfr.settings import read_toml
@@ -27,7 +26,7 @@ def tensorboard(run: Path) -> Logger:
     folder, past = run / "tensorboard", history(run)
     new = not any(folder.glob("events.*"))
     done = past[-1]["epoch"] if past else 0
-    writing = _needed("tensorboard", "torch.utils.tensorboard")
+    writing = package("torch.utils.tensorboard", "tensorboard", called="tensorboard")
     # readers drop what an earlier file says of epochs from `purge_step` on
     writer = writing.SummaryWriter(str(folder), purge_step=done + 1)
 
@@ -52,10 +51,10 @@ def wandb(run: Path, *, project: str = "kfr") -> Logger:
     file it replaces is removed; online, W&B knows the steps that it has.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    package = _needed("wandb", "wandb")
+    library = package("wandb", "wandb")
     mode = os.environ.get("WANDB_MODE", "offline")
     files = sorted((run / "wandb").glob("*run-*/run-*.wandb"))
-    active = package.init(
+    active = library.init(
         id=files[-1].stem.removeprefix("run-") if files else None,
         dir=str(run),
         project=project,
@@ -64,7 +63,7 @@ def wandb(run: Path, *, project: str = "kfr") -> Logger:
         mode="offline" if os.environ.get("KFR_OFFLINE") else mode,
         resume="allow",
         reinit="create_new",  # beside a run of the caller's own
-        settings=package.Settings(silent=True, console="off"),
+        settings=library.Settings(silent=True, console="off"),
     )
 
     def log(record: Record) -> None:
@@ -88,8 +87,8 @@ def mlflow(run: Path, *, experiment: str = "kfr") -> Logger:
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-    package = _needed("mlflow", "mlflow")
-    client = package.MlflowClient(
+    library = package("mlflow", "mlflow")
+    client = library.MlflowClient(
         os.environ.get("MLFLOW_TRACKING_URI") or (run.resolve() / "mlruns").as_uri()
     )
     known = _mlflow_run(client, run, experiment)
@@ -107,7 +106,7 @@ def mlflow(run: Path, *, experiment: str = "kfr") -> Logger:
             for name, value in _numbers(record).items()
         }
         metrics = [
-            package.entities.Metric(name, value, now, epoch)
+            library.entities.Metric(name, value, now, epoch)
             for name, value in named.items()
             if (name, epoch) not in there
         ]
@@ -132,13 +131,6 @@ def _mlflow_run(client: Any, run: Path, experiment: str) -> str:
         client.log_param(begun, name, str(value)[:_LONGEST])
     write_whole(note, f"{begun}\n")
     return begun
-
-
-def _needed(extra: str, module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise MissingError(f"there is no {extra}; pip install 'kfr[{extra}]'") from None
 
 
 def _settings(run: Path) -> Values:

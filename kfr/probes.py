@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from kfr.embeddings import Table
-from kfr.errors import MissingError, UsageError
+from kfr.errors import UsageError
+from kfr.extras import package
 from kfr.metrics import Predictions
 
 Numbers = NDArray[np.floating]
@@ -27,7 +28,7 @@ def nearest_embedding(
 ) -> Tensor:
     """Return the class whose embedding `[C, D]` is nearest to each image's, `[N]`.
 
-    The lowest index of equally near ones (Barz & Denzler 2019).
+    The lowest index of equally near ones (Barz & Denzler, WACV 2019).
 
     Raises:
         UsageError: images and classes have embeddings of different widths.
@@ -60,20 +61,16 @@ def linear_svm(
     """Return the classes `[M]` that a linear SVM gives `test` `[M, D]`.
 
     It is trained on `features` `[N, D]` of the classes `target` `[N]`, one against the
-    rest, with the squared hinge loss and the penalty C (Barz & Denzler 2019: 0.1).
+    rest, with the squared hinge loss and the penalty C (Barz & Denzler, WACV 2019:
+    0.1).
 
     Raises:
         MissingError: the package scikit-learn is not there.
         UsageError: all training images are of one class.
     """
-    try:
-        from sklearn.svm import LinearSVC
-    except ImportError:
-        raise MissingError(
-            "a linear SVM needs the package scikit-learn: pip install kfr[cluster]"
-        ) from None
+    library = package("sklearn.svm", "cluster", called="scikit-learn")
     if len(np.unique(target)) < 2:  # noqa: PLR2004
         raise UsageError("a linear SVM needs images of two classes or more")
-    machine = LinearSVC(C=c, random_state=0, max_iter=10_000)
+    machine = library.LinearSVC(C=c, random_state=0, max_iter=10_000)
     answers: Classes = machine.fit(features, target).predict(test)
     return answers

@@ -13,9 +13,10 @@ from kfr.assembly import device_called
 from kfr.data import Normalization
 from kfr.data.batches import normalized
 from kfr.data.images import read_square
-from kfr.folders import checkpoint_of, config_of
+from kfr.folders import checkpoint_of
 from kfr.knowledge import Knowledge, load_knowledge
 from kfr.saving import load_used
+from kfr.settings import config_of
 
 _AT_ONCE = 64
 

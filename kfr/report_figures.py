@@ -1,9 +1,6 @@
 """The figures of a report; they need the extra `report`."""
 
-import io
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -55,16 +52,6 @@ def drawings(runs: Sequence[Reported]) -> list[Drawn]:
     return [_drawn(name, *made, runs) for name, made in _FIGURES.items()]
 
 
-def svg(figure: "Figure") -> bytes:
-    """Return a figure as SVG, its text as outlines, the same bytes every time."""
-    import matplotlib as mpl
-
-    out = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "kfr"}), _any_glyph():
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
-
-
 def write_pictures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
     """Write the figures into a folder, as `<name>.png`, and return where they are.
 
@@ -72,22 +59,9 @@ def write_pictures(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
         DataError: a file cannot be written.
     """
     there = {folder / f"{d.name}.png": d.figure for d in drawn if d.figure is not None}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot make {folder}: {error.strerror or error}") from None
-    with _any_glyph():
-        for path, figure in there.items():
-            saved(figure, path)
+    for path, figure in there.items():
+        saved(figure, path)
     return [*there]
-
-
-@contextmanager
-def _any_glyph() -> Iterator[None]:
-    """Say nothing of letters that matplotlib's font lacks: they are drawn as boxes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        yield
 
 
 def _drawn(

@@ -10,10 +10,11 @@ from PIL import Image
 from kfr.audit import title
 from kfr.data import ImageTensor
 from kfr.data.images import read_square
+from kfr.figures import svg
 from kfr.files import write_whole
 from kfr.listing import differing
 from kfr.page import Section, address, cell, chart, page, table
-from kfr.report_figures import Drawn, drawings, svg, write_pictures
+from kfr.report_figures import Drawn, drawings, write_pictures
 from kfr.report_run import Confusion, Reported, worst_confusions
 from kfr.scoring import last_epochs
 

@@ -17,13 +17,14 @@ from kfr.data.batches import Batches
 from kfr.errors import DataError
 from kfr.evaluation import Report, predict
 from kfr.files import write_whole
-from kfr.folders import checkpoint_of, config_of, knowledge_of
+from kfr.folders import checkpoint_of, knowledge_of
 from kfr.intervals import intervals
 from kfr.knowledge import Knowledge, load_knowledge
 from kfr.logs import Record, history
 from kfr.metrics import Predictions, every, guess, named, ready, standard
 from kfr.plugins import Plugin
 from kfr.saving import load_used
+from kfr.settings import config_of
 from kfr.subject import knowledge_for
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import PydanticUndefined
 
 from kfr.config import PLUGGABLE, ConfigError, RunConfig, Values, as_toml
 from kfr.errors import KfrError, MissingError, UsageError, suggest
@@ -138,6 +137,17 @@ def run_config(values: Values) -> RunConfig:
         raise UsageError("; ".join([*_problems(values), *asked])) from None
 
 
+def config_of(run: Path) -> RunConfig:
+    """Return the configuration of a run.
+
+    Raises:
+        MissingError: `run` is not a run folder.
+    """
+    if not (run / "config.toml").is_file():
+        raise MissingError(f"{run} is not a run: it has no config.toml")
+    return run_config(read_toml(run / "config.toml"))
+
+
 def _problems(values: Values) -> list[str]:
     """Return what is wrong with some of a run's values, others being absent."""
     try:
@@ -163,12 +173,13 @@ def _set_option(
     values: Values, key: str, rest: list[str], value: str, flagged: bool
 ) -> Any:
     where = f"--set {key}.{'.'.join(rest)}"
-    present = values.get(key, RunConfig.model_fields[key].default)
-    several = isinstance(present, (list, tuple))
+    field = RunConfig.model_fields[key]
+    if key in PLUGGABLE and key not in values and field.is_required():
+        raise UsageError(f"{where}: no {key} is given whose option that could be")
+    present = values.get(key, field.default)
     if key not in PLUGGABLE or not present:
         raise UsageError(f"{where}: {key} has no options")
-    if present is PydanticUndefined:
-        raise UsageError(f"{where}: no {key} is given whose option that could be")
+    several = isinstance(present, (list, tuple))
     names = [Plugin.parse(p) for p in (present if several else [present])]
     target = ".".join(rest[:-1]) or names[0].name
     there = [p.name for p in names]

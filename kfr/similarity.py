@@ -38,8 +38,8 @@ def lca_height(
 ) -> DistanceMatrix:
     """height(lca) / H, in [0, 1]; 0 from a class to itself, even if it is no leaf.
 
-    H is the height of the hierarchy of the classes and their ancestors (Barz & Denzler
-    2019, eq. 3; Deng et al. 2011).
+    H is the height of the hierarchy of the classes and their ancestors (Barz & Denzler,
+    WACV 2019, eq. 3; Deng et al., CVPR 2011).
     """
     check_unweighted("lca_height", weights)
     graph, at, _ = part(hierarchy, nodes, dag)
@@ -57,9 +57,9 @@ def lca_depth(
 ) -> DistanceMatrix:
     """H - depth(lca), H the depth of the deepest leaf; 0 from a class to itself.
 
-    The "height" in the tables of Bertinetto et al. 2020 (Making Better Mistakes) and
-    after. The depth of a node is the most steps from a root: so of all common ancestors
-    a lowest one is the deepest.
+    The "height" in the tables of Bertinetto et al., CVPR 2020 (Making Better Mistakes)
+    and after. The depth of a node is the most steps from a root: so of all common
+    ancestors a lowest one is the deepest.
     """
     check_unweighted("lca_depth", weights)
     graph, at, _ = part(hierarchy, nodes, dag)
@@ -107,11 +107,11 @@ def jiang_conrath(
     *,
     counts: Path | None = None,
 ) -> DistanceMatrix:
-    """IC(a) + IC(b) - 2 IC(c) (Jiang & Conrath 1997).
+    """IC(a) + IC(b) - 2 IC(c) (Jiang & Conrath, ROCLING 1997).
 
-    c is the common ancestor of the highest IC: intrinsic (Seco 2004), over the whole
-    hierarchy, or from `counts`, a file of `node count` lines (`kfr.information`).
-    nltk's `jcn_similarity` is 1 over this.
+    c is the common ancestor of the highest IC: intrinsic (Seco et al., ECAI 2004), over
+    the whole hierarchy, or from `counts`, a file of `node count` lines
+    (`kfr.information`). nltk's `jcn_similarity` is 1 over this.
     """
     check_unweighted("jiang_conrath", weights)
     graph, at, own, common = _informed(hierarchy, nodes, counts)
@@ -126,7 +126,7 @@ def lin(
     *,
     counts: Path | None = None,
 ) -> DistanceMatrix:
-    """1 - 2 IC(c) / (IC(a) + IC(b)) (Lin 1998); IC and c as in `jiang_conrath`."""
+    """1 - 2 IC(c) / (IC(a) + IC(b)) (Lin, ICML 1998); IC, c as in `jiang_conrath`."""
     check_unweighted("lin", weights)
     graph, at, own, common = _informed(hierarchy, nodes, counts)
     total = own[:, None] + own
@@ -142,7 +142,7 @@ def resnik(
     *,
     counts: Path | None = None,
 ) -> DistanceMatrix:
-    """1 - IC(c) / max IC; 0 from a class to itself (Resnik 1995).
+    """1 - IC(c) / max IC; 0 from a class to itself (Resnik, IJCAI 1995).
 
     IC and c as in `jiang_conrath`, the maximum over all nodes of the hierarchy. nltk's
     `res_similarity` is IC(c).

@@ -18,22 +18,21 @@ __main__ arrays builtin cycles data.augmentation data.mat_process data.shapes_ou
 data.shapes_pixels errors formats models.averaged models.cvt models.small
 objectives.hyperbolic objectives.pairwise objectives.precision objectives.targets page
 ranking retrieval retrieval.scores schedules
-data.images data.mat data.pickles data.sampling data.shapes_drawing decisions.risk files
-injection.infuse levels localization.boxes models.backbones models.plain models.residual
-parallel plugins retrieval.exact retrieval.lists serving signals spans
-checkpoints config data data.augmentation_kfr data.views localization
-localization.regions logs objectives.companions optimizers parallel.norm
-parallel.wrapping retrieval.approximate serving.door serving.page serving.questions
-strings
+data.images data.pickles data.sampling data.shapes_drawing decisions.risk extras files
+injection.infuse levels models.backbones models.plain models.residual parallel plugins
+retrieval.exact retrieval.lists serving signals spans
+checkpoints config data data.augmentation_kfr data.mat data.views localization
+localization.boxes logs objectives.companions optimizers parallel.norm parallel.wrapping
+retrieval.approximate serving.door serving.page serving.questions strings
 columns contest data.classes data.constants data.listing data.shapes hierarchy
-localization.sweeps localization.truth models.efficientnet_lite models.timm_nets
+localization.regions localization.truth models.efficientnet_lite models.timm_nets
 models.weights retrieval.shards serving.server settings
 ancestry data.folder data.shards data.table edges export_rdf information lexicon listing
-localization.annotations localization.scores loggers mapping mintree recipes
+localization.annotations localization.sweeps loggers mapping mintree recipes
 retrieval.collection serving.pictures sources weights
-branches drawing localization.fits names rules suggestion transforms tree_distances
+branches drawing localization.scores names rules suggestion transforms tree_distances
 undirected weightings
-distance objectives.tree objects
+distance localization.fits objectives.tree objects
 export knowledge similarity
 cache class_tree data.mixing embeddings embeddings.triples figures findings injection
 matrix models
@@ -64,9 +63,9 @@ localization.runs report_run retrieval.stage retrieval.student runs
 injection.looking injection.zero_shot localization.pictures localization.writing
 report_grid retrieval.embedding retrieval.evaluating
 injection.verdict report_figures retrieval.answers retrieval.building
-retrieval.distilling retrieval.judging retrieval.trial_gallery serving.site
+retrieval.distilling retrieval.judging serving.site
 injection.report report_page retrieval.gallery serving.answers
-serving.searching
+retrieval.trial_gallery serving.searching
 serving.routes
 """
 LEVEL = {

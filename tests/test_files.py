@@ -1,6 +1,8 @@
 """Files are there whole or not at all, and their damage is noticed."""
 
 import errno
+import json
+import math
 import os
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kfr.errors import DataError
-from kfr.files import write_whole
+from kfr.files import json_text, write_json, write_whole
 
 
 def no_space(*_, **__):
@@ -28,6 +30,17 @@ def test_a_file_may_be_read_by_others_as_the_umask_says(tmp_path):
     mask = os.umask(0)
     os.umask(mask)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_json_has_null_for_numbers_that_it_lacks_and_any_letters(tmp_path):
+    value = {"Šárka": [math.nan, 1.5, math.inf, (-math.inf, None)], "at": tmp_path}
+    plain = {"Šárka": [None, 1.5, None, [None, None]], "at": str(tmp_path)}
+    write_json(tmp_path / "file.json", value)
+    text = (tmp_path / "file.json").read_text("utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == plain
+    assert text == json_text(value) + "\n"
+    assert text.startswith('{\n  "Šárka": [\n    null,\n    1.5,')
+    assert json_text([1, math.nan], indent=None) == "[1, null]"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import io
 import os
 import random
 import struct
-import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from threading import Event
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from kfr.data.images import MARGIN, read_image, read_square, sound_only
 from kfr.errors import DataError
@@ -184,13 +183,14 @@ def png_of(width, height):
 
 
 @pytest.mark.parametrize("side", [10_001, 12_000, 50_000, 2**31 - 1])
-def test_an_image_bomb_is_refused_at_once(side, tmp_path):
+def test_an_image_bomb_is_refused_before_a_pixel_is_decoded(
+    side, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", pytest.fail)
     path = tmp_path / "bomb.png"
     path.write_bytes(png_of(side, side))
-    start = time.perf_counter()
     with pytest.raises(DataError, match=f"{path}.*pixels"):
         read_image(path)
-    assert time.perf_counter() - start < 1
 
 
 def square_by_pillow(path, size):

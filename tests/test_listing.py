@@ -116,6 +116,18 @@ def test_a_comparison_names_the_settings_that_differ(runs):
     assert differing(both[:1] * 2) == {}
 
 
+def test_a_folder_without_a_run_is_named_whatever_its_neighbours_lack(tmp_path):
+    for name in ("ab", "c/deep"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.toml").write_text("nonsense = 1")
+    (tmp_path / "a").mkdir()
+    found, notes = runs_below(tmp_path)
+    assert found == []
+    assert str(tmp_path / "ab/config.toml") in notes[0]
+    assert str(tmp_path / "c/deep/config.toml") in notes[1]
+    assert notes[2:] == [f"{tmp_path / 'a'} holds no run"]
+
+
 def test_the_command_lists(kfr, runs):
     (runs / "holiday").mkdir()
     done = kfr("runs")

@@ -43,5 +43,5 @@ def test_a_linear_svm_separates_what_a_plane_can():
 
 def test_without_the_package_the_svm_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
-    with pytest.raises(MissingError, match=r"pip install kfr\[cluster\]"):
+    with pytest.raises(MissingError, match=r"pip install 'kfr\[cluster\]'"):
         linear_svm(np.eye(2), np.arange(2), np.eye(2))

@@ -2,9 +2,9 @@
 
 import json
 import socket
-import time
 
 import pytest
+import rdflib
 
 from kfr.errors import KfrError
 from kfr.sources import Source
@@ -32,15 +32,14 @@ def no_sockets(monkeypatch):
 
 @pytest.mark.parametrize("text", [LAUGHS, OUTSIDE], ids=["laughs", "external"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_entities_are_refused_before_a_parser_sees_them(tmp_path, text, encoding):
-    import rdflib  # noqa: F401  its import is not what is timed
-
+def test_entities_are_refused_before_a_parser_sees_them(
+    tmp_path, monkeypatch, text, encoding
+):
+    monkeypatch.setattr(rdflib.Dataset, "parse", pytest.fail)
     path = tmp_path / "a.rdf"
     path.write_bytes(text.encode(encoding))
-    source, start = Source.parse(str(path)), time.perf_counter()
-    with pytest.raises(KfrError, match="a.rdf"):
-        source.load()
-    assert time.perf_counter() - start < 0.1
+    with pytest.raises(KfrError, match=r"a\.rdf:2: XML with a (DOCTYPE|ENTITY)"):
+        Source.parse(str(path)).load()
 
 
 @pytest.mark.parametrize(

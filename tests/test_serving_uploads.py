@@ -123,14 +123,14 @@ def test_slow_clients_are_left_and_many_are_refused(served_home, monkeypatch):
             f"POST /api/sent HTTP/1.1\r\nHost: localhost\r\nX-Kfr-Token: {there.token}"
         )
         stuck.sendall(f"{head}\r\nContent-Length: 1000000\r\n\r\nabc".encode())
-        start = time.monotonic()
         for letter in b"GET / HTTP/1.1\r\nA: " + b"b" * 40:
             try:
                 dripping.sendall(bytes([letter]))
             except ConnectionError:
                 break
             time.sleep(0.1)
-        assert time.monotonic() - start < 4
+        else:
+            pytest.fail("a request may take as long as its sender likes")
         for client in (silent, stuck):
             assert client.recv(10) == b""
         alive(there)

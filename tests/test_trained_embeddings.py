@@ -175,7 +175,7 @@ def test_a_model_that_is_not_there_is_not_fetched(tree, tmp_path):
     reason="the package is there",
 )
 def test_the_missing_package_is_named(tree, tmp_path):
-    with pytest.raises(MissingError, match=r"pip install kfr\[text\]"):
+    with pytest.raises(MissingError, match=r"pip install 'kfr\[text\]'"):
         class_embedding(f"text,model={tmp_path}", tree)
 
 

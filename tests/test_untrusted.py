@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import rdflib
+from rdflib import term
 
 from kfr import plugins
 from kfr.errors import HierarchyError, KfrError, UsageError
@@ -24,25 +25,27 @@ BOMB = f"<!DOCTYPE x [<!ENTITY a 'ha'>{ENTITIES}]><x>&i;</x>"
 
 
 def refused(path, match):
-    """Return the seconds of work until the refusal, whatever else the machine does."""
-    start = time.process_time()
     with pytest.raises(KfrError, match=match):
         Source.parse(str(path)).load()
-    return time.process_time() - start
+
+
+@pytest.fixture
+def no_parser(monkeypatch):
+    monkeypatch.setattr(rdflib.Dataset, "parse", pytest.fail)
 
 
 @pytest.mark.parametrize("suffix", ["rdf", "owl", "xml", "trix"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-be", "utf-16-le", "utf-32"])
-def test_a_doctype_is_found_in_every_encoding(tmp_path, suffix, encoding):
+def test_a_doctype_is_found_in_every_encoding(tmp_path, suffix, encoding, no_parser):
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(f"<?xml version='1.0'?>\n<!-- a -->{BOMB}".encode(encoding))
-    assert refused(path, rf"a\.{suffix}:2: XML with a DOCTYPE") < 0.1
+    refused(path, rf"a\.{suffix}:2: XML with a DOCTYPE")
 
 
-def test_a_doctype_behind_ten_megabytes_is_found_at_once(tmp_path):
+def test_a_doctype_behind_ten_megabytes_is_found(tmp_path, no_parser):
     path = tmp_path / "a.rdf"
     path.write_text("<?xml version='1.0'?>" + "<!-- -->" * 1_250_000 + BOMB)
-    assert refused(path, "DOCTYPE") < 0.1
+    refused(path, "DOCTYPE")
 
 
 @pytest.mark.parametrize("parser", ["rdflib", "auto"])
@@ -57,12 +60,12 @@ def test_a_doctype_behind_ten_megabytes_is_found_at_once(tmp_path):
     ],
     ids=["xml", "html", "decimal", "integer", "duration"],
 )
-def test_a_text_is_never_turned_into_a_value(tmp_path, literal, parser):
+def test_a_text_is_never_turned_into_a_value(tmp_path, monkeypatch, literal, parser):
+    kind = rdflib.URIRef(literal.rpartition("^^")[2][1:-1])
+    monkeypatch.setitem(term._toPythonMapping, kind, pytest.fail)  # turns it into one
     path = tmp_path / "a.nt"
     path.write_text(EDGE + f"<http://x/cat> <http://x/p> {literal} .\n")
-    start = time.process_time()
     found = Source.parse(f"rdf,path={path},parser={parser}").load()
-    assert time.process_time() - start < 1
     assert list(found.edges) == [("http://x/animal", "http://x/cat")]
 
 
@@ -90,7 +93,7 @@ def test_an_address_is_refused_wherever_a_context_may_stand(tmp_path, key, addre
     listed = {"@context": [{}, {"t": {"@id": "http://x/", "@context": [address]}}]}
     for whole in ([deep], listed, {"@graph": [listed]}):
         path = write(tmp_path, "a.jsonld", json.dumps(whole))
-        assert refused(path, r"a\.jsonld: the @\w+ .* is elsewhere") < 0.1
+        refused(path, r"a\.jsonld: the @\w+ .* is elsewhere")
 
 
 def test_of_a_context_that_is_there_twice_the_one_checked_is_used(tmp_path):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from kfr.data.mat_process import NO_SCIPY
-from kfr.errors import DataError, MissingError
+from kfr.errors import DataError
+from kfr.extras import not_installed
 
 _SECONDS = 300
 
@@ -35,9 +36,7 @@ def read_mat(path: Path, *names: str) -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError) as error:
         raise DataError(f"cannot read the Matlab file {path}: {error}") from None
     if done.returncode == NO_SCIPY:
-        raise MissingError(
-            f"reading {path} needs scipy: install kfr[report], or scipy itself"
-        )
+        raise not_installed("scipy", "report")
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().split("\n")[-1]
         reason = said or f"its reader ended with {done.returncode}"

@@ -26,8 +26,8 @@ def argmax(knowledge: Knowledge) -> Decision:
 def minimum_risk(knowledge: Knowledge) -> Decision:
     """The class of the least expected distance from the truth.
 
-    argmin_k sum_j p_j D[j, k], the lowest index of equal ones (CRM; Karthik et al.
-    2021).
+    argmin_k sum_j p_j D[j, k], the lowest index of equal ones (CRM; Karthik et al.,
+    ICLR 2021).
     """
     classes = np.arange(len(knowledge.labels))
 
@@ -51,7 +51,7 @@ def nearest_embedding(
     embedding: str = "unitsphere",
     by: Literal["cosine", "euclidean"] = "cosine",
 ) -> Decision:
-    """The class whose embedding is nearest to the image's (Barz & Denzler 2019).
+    """The class whose embedding is nearest to the image's (Barz & Denzler, WACV 2019).
 
     For models that are trained towards these class embeddings.
     """
@@ -72,7 +72,7 @@ def tree_soft(knowledge: Knowledge) -> Decision:
     """The class whose way down is likeliest, each step chosen among siblings.
 
     The product of softmaxes over siblings of node logits, each the mean of those of
-    the node's classes (NBDT; Wan et al. 2021). A class with classes below stands
+    the node's classes (NBDT; Wan et al., ICLR 2021). A class with classes below stands
     beside its children; nodes have one parent, the one nearest to a root.
     """
     groups = _groups(knowledge)

@@ -36,8 +36,8 @@ def expected_depth(
 
     argmax_n (r(n) + bonus) sum of p over the classes that n covers; r is the fewest
     steps from a root over the most there are, or the `information` content. The larger
-    the bonus, the nearer to the root (DARTS; Deng et al. 2012, with bonus as lambda).
-    Of equal ones the deepest, then the first.
+    the bonus, the nearer to the root (DARTS; Deng et al., CVPR 2012, with bonus as
+    lambda). Of equal ones the deepest, then the first.
     """
     graph = knowledge.hierarchy
     depth = torch.from_numpy(graph.depth).double()
@@ -73,9 +73,9 @@ def back_off(
     a root says nothing and is never wrong. The threshold is the lowest on a fixed grid
     at which the share of wrong answers on the held-out images promises that on others
     to be at most `risk`: with the given `confidence` (`ltt`, Learn then Test, fixed
-    sequence and exact binomial p-values; Angelopoulos et al. 2021), or on average over
-    held-out parts (`crc`, conformal risk control; Angelopoulos et al. 2022). The
-    promise is for images drawn as the held-out ones were.
+    sequence and exact binomial p-values; Angelopoulos et al., arXiv 2110.01052), or on
+    average over held-out parts (`crc`, conformal risk control; Angelopoulos et al.,
+    arXiv 2208.02814). The promise is for images drawn as the held-out ones were.
 
     Raises:
         UsageError: there is neither a threshold nor held-out images.

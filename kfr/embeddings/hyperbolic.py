@@ -29,8 +29,8 @@ def poincare(
     All nodes of the pruned hierarchy are placed by Riemannian gradient descent on
     -log softmax(-d(u, v)) of each node u and ancestor v, against `negatives` nodes that
     are none, where d(u, v) = arcosh(1 + 2 |u - v|^2 / ((1 - |u|^2) (1 - |v|^2))); the
-    classes' points are returned (Nickel & Kiela 2017). The same seed gives the same
-    points, bit for bit on the same machine.
+    classes' points are returned (Nickel & Kiela, NIPS 2017). The same seed gives the
+    same points, bit for bit on the same machine.
     """
     graph = knowledge.hierarchy
     below, above = closure(graph)

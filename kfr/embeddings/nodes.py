@@ -18,11 +18,12 @@ def node_axes(
 ) -> Table:
     """Unit rows `[C, N]` over the nodes that a class is, each on an axis of its own.
 
-    The frame of Hier-COS (2026). Column n is node n of `knowledge.hierarchy`. A class's
-    row is decay^steps at its own node and all ancestors, with `descendants` (as in the
-    paper) also at what lies below it, steps being the fewest up or down; 0 elsewhere;
-    then it is made a unit. With decay=1 the dot product of two classes is the number of
-    nodes they share over the geometric mean of the numbers they have.
+    The frame of Hier-COS (Sani & Anand, CVPR 2026). Column n is node n of
+    `knowledge.hierarchy`. A class's row is decay^steps at its own node and all
+    ancestors, with `descendants` (as in the paper) also at what lies below it, steps
+    being the fewest up or down; 0 elsewhere; then it is made a unit. With decay=1 the
+    dot product of two classes is the number of nodes they share over the geometric mean
+    of the numbers they have.
     """
     graph = knowledge.hierarchy
     starts, below = (part.tolist() for part in graph.children)

@@ -22,7 +22,7 @@ def prototypes(
 ) -> Table:
     """Unit rows `[C, C]` with the cosines (1 - s) exp(-gamma d / max d) + s.
 
-    HAFrame (Liang & Davis 2023): s is the most negative of 100 values from -1 to
+    HAFrame (Liang & Davis, ICCV 2023): s is the most negative of 100 values from -1 to
     -1 / (C - 1) for which such rows exist. d as for `unitsphere`.
 
     Raises:

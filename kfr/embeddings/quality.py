@@ -47,7 +47,7 @@ def _spearman(a: Table, b: Table) -> float:
 def distortion(apart: Table, wanted: Table) -> float:
     """Return mean ((s a - d) / d)^2 of distances `[P]`, s = sum(a/d) / sum((a/d)^2).
 
-    Pairs with d = 0 are left out (Garnot & Landrieu 2021, metric-guided prototypes).
+    Pairs with d = 0 are left out (Landrieu & Garnot, BMVC 2021).
     """
     ratio = apart[wanted > 0] / wanted[wanted > 0]
     squares = float(ratio @ ratio)

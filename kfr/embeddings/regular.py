@@ -14,7 +14,7 @@ def onehot(knowledge: Knowledge) -> Table:
 def simplex(knowledge: Knowledge) -> Table:
     """Unit rows `[C, C]`, every two with the cosine -1 / (C - 1), the least there is.
 
-    Equiangular (Papyan, Han & Donoho 2020); a single class is at 0.
+    Equiangular (Papyan, Han & Donoho, PNAS 2020); a single class is at 0.
     """
     count = len(knowledge.labels)
     rows = np.eye(count) - 1 / count

@@ -1,10 +1,10 @@
 """Class embeddings whose dot products or distances are those of the hierarchy.
 
 The distance d is `lca_height` of the tree that the classes' hierarchy is cut to (the
-rule `dag=tree`, as Barz & Denzler 2019 do with WordNet), and the similarity S = 1 - d.
-On a tree S is positive semi-definite and d Euclidean; with `dag=lca` neither is sure.
-Where two labels mean one node they are one point. A class that is an ancestor of others
-is equally similar to all of them: 1 - (its own height) / H, which is below 1.
+rule `dag=tree`, as Barz & Denzler (WACV 2019) do with WordNet), and the similarity S =
+1 - d. On a tree S is positive semi-definite and d Euclidean; with `dag=lca` neither is
+sure. Where two labels mean one node they are one point. A class that is an ancestor of
+others is equally similar to all of them: 1 - (its own height) / H, which is below 1.
 With `distance=knowledge`, d is the knowledge's own distance over the largest of them.
 """
 
@@ -28,7 +28,7 @@ _TINY = 1e-10  # an eigenvalue nearer to 0, for each class, is a rounding error
 def unitsphere(
     knowledge: Knowledge, *, dag: Cut = "tree", distance: Measure = "lca_height"
 ) -> Table:
-    """Rows of unit norm in `[C, C]` whose dot products are S (Barz & Denzler 2019).
+    """Unit rows `[C, C]` whose dot products are S (Barz & Denzler, WACV 2019).
 
     The lower triangular factor of S (Cholesky). Where classes coincide, and S is only
     semi-definite, its symmetric root.
@@ -55,7 +55,8 @@ def approx_sim(
 ) -> Table:
     """Q sqrt(Lambda) of the largest eigenvalues of S, `[C, min(num_dim, C)]`.
 
-    Their dot products are the best of rank num_dim (Eckart & Young 1936).
+    Their dot products are the best of rank num_dim (Eckart & Young, Psychometrika
+    1936).
 
     Raises:
         HierarchyError: S is not positive semi-definite.
@@ -69,7 +70,7 @@ def spheres(
 ) -> Table:
     """Points `[C, C - 1]` whose Euclidean distances are d, their centre at 0.
 
-    After Barz & Denzler 2019, where the first class is at 0.
+    After Barz & Denzler (WACV 2019), where the first class is at 0.
 
     Raises:
         HierarchyError: no such points exist.
@@ -88,8 +89,8 @@ def mds(
 ) -> Table:
     """Points `[C, min(num_dim, C)]` whose Euclidean distances are about d.
 
-    Classical multidimensional scaling (Torgerson 1952); what of d is not Euclidean is
-    left out.
+    Classical multidimensional scaling (Torgerson, Psychometrika 1952); what of d is not
+    Euclidean is left out.
     """
     inner = _centred(class_distances(knowledge, dag=dag, distance=distance))
     values, vectors = np.linalg.eigh(inner)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from kfr.embeddings import Table
 from kfr.errors import MissingError
+from kfr.extras import package
 from kfr.knowledge import Knowledge
 
 _WORD = re.compile(r"[^\W_]+")
@@ -25,9 +26,9 @@ def text(
     """Unit rows of what is said of each class: its label, its node's names, its gloss.
 
     Words are counted into `num_dim` columns by their hash, with its sign (Weinberger et
-    al. 2009), each times log((1 + C) / (1 + df)) + 1, df the classes whose text has it.
-    With `model`, the folder of a sentence-transformers model, what that makes of the
-    texts, `[C, its width]`. Nothing is downloaded.
+    al., ICML 2009), each times log((1 + C) / (1 + df)) + 1, df the classes whose text
+    has it. With `model`, the folder of a sentence-transformers model, what that makes
+    of the texts, `[C, its width]`. Nothing is downloaded.
 
     Raises:
         MissingError: the folder or the package is not there.
@@ -65,12 +66,8 @@ def _encoded(texts: list[str], model: Path) -> Table:
             f"there is no folder {model}: give the path of a sentence-transformers "
             "model that is on this machine, or leave model out"
         )
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError:
-        raise MissingError(
-            "text,model=... needs the package sentence-transformers: "
-            "pip install kfr[text]"
-        ) from None
-    encoder = SentenceTransformer(str(model), local_files_only=True, device="cpu")
+    library = package("sentence_transformers", "text", called="sentence-transformers")
+    encoder = library.SentenceTransformer(
+        str(model), local_files_only=True, device="cpu"
+    )
     return np.asarray(encoder.encode(texts), np.float64)

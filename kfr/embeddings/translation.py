@@ -24,12 +24,12 @@ def transe(
     rate: Annotated[float, Field(gt=0)] = 0.01,
     seed: int = 0,
 ) -> Table:
-    """Unit rows `[C, num_dim]` with head + relation near tail (Bordes et al. 2013).
+    """Unit rows `[C, num_dim]` with head + relation near tail (TransE).
 
-    Minimises relu(margin + |h + r - t| - |h' + r - t'|), where h' or t' is drawn at
-    random, by gradient descent; entities are of norm 1. The facts are a file's
-    `triples` (`kfr.embeddings.triples`) or the edges of the pruned hierarchy. The same
-    seed gives the same rows, bit for bit on the same machine.
+    Bordes et al., NIPS 2013. Minimises relu(margin + |h + r - t| - |h' + r - t'|),
+    where h' or t' is drawn at random, by gradient descent; entities are of norm 1. The
+    facts are a file's `triples` (`kfr.embeddings.triples`) or the edges of the pruned
+    hierarchy. The same seed gives the same rows, bit for bit on the same machine.
     """
     known = triples_of(knowledge, triples)
     draw = np.random.default_rng(seed)

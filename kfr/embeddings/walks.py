@@ -34,14 +34,14 @@ def node2vec(
     epochs: Count = 1,
     seed: int = 0,
 ) -> Table:
-    """Rows `[C, num_dim]` learnt from biased random walks (Grover & Leskovec 2016).
+    """Rows `[C, num_dim]` learnt from biased random walks.
 
-    `walks` walks of `length` nodes start from every node, on the undirected edges of
-    the pruned hierarchy, or of a file's `triples` whatever their relation; a step goes
-    back with weight 1/p, further away with 1/q. Nodes within `window` steps are
-    predicted from each other: skip-gram with negative sampling (Mikolov et al. 2013),
-    the rate falling from 0.025 to 0. The same seed gives the same rows, bit for bit on
-    the same machine.
+    Grover & Leskovec, KDD 2016: `walks` walks of `length` nodes start from every node,
+    on the undirected edges of the pruned hierarchy, or of a file's `triples` whatever
+    their relation; a step goes back with weight 1/p, further away with 1/q. Nodes
+    within `window` steps are predicted from each other: skip-gram with negative
+    sampling (Mikolov et al., NIPS 2013), the rate falling from 0.025 to 0. The same
+    seed gives the same rows, bit for bit on the same machine.
     """
     known = triples_of(knowledge, triples)
     chance = random.Random(seed)

@@ -1,19 +1,17 @@
 """An ablation as one page, and its figures as pictures."""
 
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kfr.contest import Gain, Score
-from kfr.figures import new_figure, saved
+from kfr.figures import new_figure, png, saved, svg
 from kfr.files import write_whole
 from kfr.injection.looking import BOTH, DELETION, INSERTION, Looked
 from kfr.injection.verdict import Layer, Unseen, Verdict, signed
 from kfr.injection.zero_shot import AMONG
 from kfr.page import Section, cell, chart, number, page, photos, table
-from kfr.report_figures import svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,13 +50,6 @@ def write_ablation(result: Verdict, told: Told, page_at: Path) -> list[Path]:
     for figure, path in zip(figures.values(), pictures, strict=True):
         saved(figure, path)
     return [page_at, *pictures]
-
-
-def png(figure: "Figure") -> bytes:
-    """Return a figure as PNG."""
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110, bbox_inches="tight")
-    return out.getvalue()
 
 
 def gains_figure(scores: Mapping[str, Mapping[str, Score]]) -> "Figure":

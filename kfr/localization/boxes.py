@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kfr.errors import MissingError
+from kfr.extras import package
 
 Maps = NDArray[np.floating[Any]]  # [N, H, W]
 Map = NDArray[np.floating[Any]]  # [H, W]
@@ -23,13 +23,8 @@ def opencv() -> ModuleType:
     Raises:
         MissingError: it is not installed.
     """
-    try:
-        import cv2
-    except ModuleNotFoundError:
-        raise MissingError(
-            "boxes from heat maps need OpenCV: pip install 'kfr[localization]'"
-        ) from None
-    return cv2
+    found: ModuleType = package("cv2", "localization", called="OpenCV")
+    return found
 
 
 def normalized_maps(maps: Maps) -> NDArray[np.float32]:

@@ -18,8 +18,8 @@ def deletion_auc(
 
     The area under the curve of its probability over the share of pixels that are set to
     0, the mean of normalised images, those with the largest values of the maps `[B, H,
-    W]` first (Petsiuk et al. 2018, section 4.3). Smaller is better. Of a mask `[B, C]`
-    in place of the class it is the probability of all its classes together.
+    W]` first (Petsiuk et al., BMVC 2018, section 4.3). Smaller is better. Of a mask
+    `[B, C]` in place of the class it is the probability of all its classes together.
     """
     return _auc(model, (images, torch.zeros_like(images)), target, maps, steps)
 

@@ -19,7 +19,7 @@ _NEAR = 1e-3  # relative error up to which features are the mean of a map
 def gradcam(
     model: nn.Module, *, score: Score = "logit", relu: bool = True
 ) -> Explainer:
-    """Weigh channels by their mean gradient (Selvaraju et al. 2017, eq. 1 and 2).
+    """Weigh channels by their mean gradient (Selvaraju et al., ICCV 2017, eq. 1 and 2).
 
     Of a transformer, the channels of its tokens at the places of the image.
     """
@@ -33,7 +33,7 @@ def gradcam(
 
 
 def gradcam_plus_plus(model: nn.Module, *, score: Score = "logit") -> Explainer:
-    """Weigh each place's gradient on its own (Chattopadhay et al. 2018, eq. 19).
+    """Weigh each place's gradient on its own (Chattopadhay et al., WACV 2018, eq. 19).
 
     The score is e^S, whose higher derivatives are powers of the gradient of S; e^S
     itself, a factor of the whole map, is left out.
@@ -50,7 +50,7 @@ def gradcam_plus_plus(model: nn.Module, *, score: Score = "logit") -> Explainer:
 
 
 def layercam(model: nn.Module, *, score: Score = "logit") -> Explainer:
-    """Weigh every value by its own positive gradient (Jiang et al. 2021, eq. 5)."""
+    """Weigh values by their own positive gradient (Jiang et al., TIP 2021, eq. 5)."""
 
     def draw(maps: Tensor, gradients: Tensor) -> Tensor:
         return (gradients.relu() * maps).sum(1).relu()
@@ -60,7 +60,7 @@ def layercam(model: nn.Module, *, score: Score = "logit") -> Explainer:
 
 @contextmanager
 def cam(model: nn.Module, *, score: Score = "logit") -> Iterator[Explain]:
-    """Weigh channels as the linear classifier behind them does (Zhou et al. 2016).
+    """Weigh channels as the linear classifier after them does (Zhou et al., CVPR 2016).
 
     A node's weights are those of its classes, each as much as it has of their mass.
 

@@ -54,12 +54,12 @@ class Attended:
 def rollout(
     model: nn.Module, *, residual: Annotated[float, Field(ge=0, lt=1)] = 0.5
 ) -> Iterator[Explain]:
-    """Follow attention, averaged over heads, through all layers (Abnar & Zuidema 2020).
+    """Follow attention, averaged over heads, through all layers.
 
-    Of torchvision's vision transformers, and of the last stage of CvT, the one with a
-    class token; a key of half the resolution counts for all the places that it covers.
-    `residual` is the share of a token that passes a layer by. Maps do not depend on the
-    class.
+    Abnar & Zuidema, ACL 2020. Of torchvision's vision transformers, and of the last
+    stage of CvT, the one with a class token; a key of half the resolution counts for
+    all the places that it covers. `residual` is the share of a token that passes a
+    layer by. Maps do not depend on the class.
 
     Raises:
         PluginError: the model is no such transformer.

@@ -56,7 +56,7 @@ def top1_localization(
 
 
 def points_at(map: Map, boxes: Corners, tolerance: int = 0) -> bool:
-    """Tell if the largest value of a map lies in a box (Zhang et al. 2018, section 4).
+    """Tell if a map's largest value lies in a box (Zhang et al., IJCV 2018, section 4).
 
     Or not more than `tolerance` pixels beside it. The first of several largest counts;
     a map without any, constant or with a NaN, points nowhere.

@@ -28,7 +28,7 @@ class Metadata:
 
 
 def read_metadata(folder: Path) -> Metadata:
-    """Read the text files of a folder of wsolevaluation (Choe et al. 2020).
+    """Read the text files of a folder of wsolevaluation (Choe et al., CVPR 2020).
 
     `image_ids.txt` names an image a line; `class_labels.txt`, `image_sizes.txt` and
     `localization.txt` have `NAME,CLASS`, `NAME,WIDTH,HEIGHT` and `NAME,X0,Y0,X1,Y1`.
@@ -56,7 +56,7 @@ def read_metadata(folder: Path) -> Metadata:
 def rescaled(boxes: Tensor, size: tuple[int, int], side: int) -> Corners:
     """Return boxes of an image of (width, height) in one squeezed to a square.
 
-    Cut off to whole pixels, as they are scored (Choe et al. 2020).
+    Cut off to whole pixels, as they are scored (Choe et al., CVPR 2020).
     """
     factors = np.array([side / size[0], side / size[1]] * 2)
     scaled: Corners = np.trunc(boxes.numpy().reshape(-1, 4) * factors)

@@ -1,8 +1,7 @@
-"""What is written of a localisation: a table of boxes, and scores."""
+"""What is told of a localisation: a table of boxes, and scores."""
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,15 +89,6 @@ def as_json(table: Table, images: int) -> dict[str, object]:
         },
     }
     return {"images": images, **parts}
-
-
-def write_scores(table: Table, images: int, path: Path) -> None:
-    """Write the scores as JSON.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
-    write_whole(path, json.dumps(as_json(table, images), indent=2) + "\n")
 
 
 Draws = dict[str, NDArray[np.float64]]

@@ -133,7 +133,7 @@ def balanced_accuracy(_: Knowledge) -> Metric:
 def mistake_severity(knowledge: Knowledge) -> Metric:
     """Mean distance of the wrong answers from the truth; 0 when all are right.
 
-    After Bertinetto et al. 2020 (Making Better Mistakes). It alone rewards bad
+    After Bertinetto et al., CVPR 2020 (Making Better Mistakes). It alone rewards bad
     models: read it beside the accuracy.
     """
 
@@ -146,12 +146,15 @@ def mistake_severity(knowledge: Knowledge) -> Metric:
 
 
 def hier_dist(knowledge: Knowledge, *, k: Count = 1) -> Metric:
-    """Mean distance from the truth of the k top classes (Bertinetto et al. 2020)."""
+    """Mean distance from the truth of the top k classes.
+
+    Bertinetto et al., CVPR 2020 (Making Better Mistakes).
+    """
     return Mean(lambda p: distance_of(knowledge, ranked(p, k), p.target).mean(1))
 
 
 def hier_dist_min(knowledge: Knowledge, *, k: Count = 5) -> Metric:
-    """Distance from the truth of the nearest of the k top classes, its mean."""
+    """Mean distance from the truth of the nearest of the top k classes."""
     return Mean(lambda p: distance_of(knowledge, ranked(p, k), p.target).amin(1))
 
 

@@ -26,8 +26,8 @@ def latent_alignment(
 
     `pearson` and `spearman`: the latent distance of two classes is the mean over all
     pairs of their images. `cpcc`: it is that of the classes' mean embeddings, and the
-    correlation Pearson's (cophenetic; Zeng et al. 2023). 0 where one side is constant
-    or there are fewer than two pairs.
+    correlation Pearson's (cophenetic; Zeng et al., ICLR 2023). 0 where one side is
+    constant or there are fewer than two pairs.
     """
     norm = 2.0 if by == "euclidean" else 1.0
 

@@ -21,7 +21,7 @@ def ece(_: Knowledge, *, bins: Count = 15) -> Metric:
     """Mean over the images of |accuracy - confidence| in the image's bin.
 
     Confidence is the largest probability, the bins have one width and hold their upper
-    end (expected calibration error; Guo et al. 2017).
+    end (expected calibration error; Guo et al., ICML 2017).
     """
 
     def prepared(p: Predictions) -> Worth:
@@ -37,7 +37,7 @@ def ece(_: Knowledge, *, bins: Count = 15) -> Metric:
 
 
 def mce(_: Knowledge, *, bins: Count = 15) -> Metric:
-    """Largest |accuracy - confidence| of a bin with images (Guo et al. 2017)."""
+    """Largest |accuracy - confidence| of a bin with images (Guo et al., ICML 2017)."""
 
     def prepared(p: Predictions) -> Worth:
         gaps = _gaps(p, bins)

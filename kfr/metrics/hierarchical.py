@@ -31,7 +31,7 @@ def similarity_of(
 
 
 def hierarchical_accuracy(knowledge: Knowledge, *, dag: Cut = "tree") -> Metric:
-    """Mean of 1 - `lca_height` between answer and truth (Barz & Denzler 2019)."""
+    """Mean of 1 - `lca_height` between answer and truth (Barz & Denzler, WACV 2019)."""
     table = similarity_of(knowledge, "lca_height", dag)
     return Mean(lambda p: table[p.target.cpu(), guess(p).cpu()])
 
@@ -41,8 +41,9 @@ def hierarchical_precision(
 ) -> Metric:
     """Share of the answers' ancestor sets that the truths' have, too: hP.
 
-    A set holds a class and all its ancestors but the roots (Kiritchenko et al. 2005).
-    `micro` divides sums over all images, as they do; `macro` is the mean of ratios.
+    A set holds a class and all its ancestors but the roots (Kiritchenko et al., BioLINK
+    2005). `micro` divides sums over all images, as they do; `macro` is the mean of
+    ratios.
     """
     return _overlap_metric(knowledge, average, lambda both, own, _: both / own)
 

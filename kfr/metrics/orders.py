@@ -13,13 +13,14 @@ _CELLS = 1 << 22  # ranks looked at at once
 
 
 def hops(knowledge: Knowledge, *, k: Count | None = None) -> Metric:
-    """How well the classes are ordered by their distance from the truth (Hier-COS).
+    """How well the classes are ordered by their distance from the truth (HOPS).
 
-    Each class stands for its level, the rank of its distance among those from the
-    truth. 1 - sum w |expected - obtained| / sum w |expected - reversed|, not below 0:
-    w is 2^-l where level l begins and falls in a line to 2^-(l + 1), where the next
-    one does. With k, sums are over the first k places, of which alone the order is
-    reversed; where that changes nothing, only the expected order is worth 1.
+    Sani & Anand, CVPR 2026. Each class stands for its level, the rank of its distance
+    among those from the truth. 1 - sum w |expected - obtained| / sum w |expected -
+    reversed|, not below 0: w is 2^-l where level l begins and falls in a line to 2^-(l
+    + 1), where the next one does. With k, sums are over the first k places, of which
+    alone the order is reversed; where that changes nothing, only the expected order is
+    worth 1.
     """
 
     def values(p: Predictions) -> Tensor:

@@ -17,7 +17,7 @@ _BLOCK = 8192
 
 
 def full_path_accuracy(knowledge: Knowledge) -> Metric:
-    """Share of images that are right at every level (FPA; Park et al. 2024).
+    """Share of images that are right at every level (FPA; Park et al., ICLR 2025).
 
     At level d stand the nodes d steps below a root, on the shortest way, and the
     classes that end above; the last level is the classes. The answer at a level is
@@ -40,7 +40,7 @@ def full_path_accuracy(knowledge: Knowledge) -> Metric:
 def inconsistent_path_ratio(knowledge: Knowledge) -> Metric:
     """Share of images whose answers at all levels are not one way down.
 
-    An answer is not below the one a level up (TICE; Park et al. 2024). Levels and
+    An answer is not below the one a level up (TICE; Park et al., ICLR 2025). Levels and
     answers are those of `full_path_accuracy`.
     """
     levels = _Levels(knowledge)

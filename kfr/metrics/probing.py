@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kfr.errors import MissingError
+from kfr.extras import package
 from kfr.knowledge import Knowledge
 from kfr.metrics import Count, Mean, Metric, Predictions
 from kfr.probes import Classes, Numbers, linear_svm
@@ -70,12 +70,7 @@ def linear_probe(
 def _logistic(
     features: Numbers, target: Classes, test: Numbers, *, c: float
 ) -> Classes:
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError:
-        raise MissingError(
-            "a linear probe needs the package scikit-learn: pip install kfr[cluster]"
-        ) from None
-    machine = LogisticRegression(C=c, max_iter=1000)
+    library = package("sklearn.linear_model", "cluster", called="scikit-learn")
+    machine = library.LogisticRegression(C=c, max_iter=1000)
     answers: Classes = machine.fit(features, target).predict(test)
     return answers

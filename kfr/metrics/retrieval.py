@@ -40,7 +40,7 @@ def hp(
     """Hierarchical precision: similarity of the first k over the most there can be.
 
     HP@k = sum_{i<=k} s_i / sum_{i<=k} s*_i, s* the similarities of the best ranking;
-    1 where all of these are 0 (Deng et al. 2011; Barz & Denzler 2019).
+    1 where all of these are 0 (Deng et al., CVPR 2011; Barz & Denzler, WACV 2019).
     """
     table = similarity_of(knowledge, similarity, dag)
 

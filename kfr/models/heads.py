@@ -86,7 +86,7 @@ def mlp(
     embedding: Annotated[int, Field(gt=0)] = 128,
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
 ) -> nn.Module:
-    """Project through one hidden layer, then classify (Chen et al. 2020, section 2)."""
+    """Project through one hidden layer, then classify (Chen et al., ICML 2020)."""
     projection = nn.Sequential(
         nn.Linear(width, hidden, bias=False),
         nn.BatchNorm1d(hidden),
@@ -109,9 +109,9 @@ def semantic(
     """Project to the space of a class embedding, as its objectives want it.
 
     Logits are a classifier's, ReLU, batch norm and a linear layer on the normalised
-    embedding (Barz & Denzler 2019), or without `normalize` on the embedding as it is.
-    Without `classifier` they say how near the class embeddings are: the `cosine`, or
-    by `euclidean` distance, -|z - e|^2.
+    embedding (Barz & Denzler, WACV 2019), or without `normalize` on the embedding as it
+    is. Without `classifier` they say how near the class embeddings are: the `cosine`,
+    or by `euclidean` distance, -|z - e|^2.
     """
     points = torch.from_numpy(class_embedding(embedding, knowledge)).float()
     classes, size = points.shape
@@ -125,7 +125,7 @@ def label_embedding(width: int, knowledge: Knowledge) -> nn.Module:
     """Classify the features twice, for the objective `label_embedding`.
 
     The second classifier's logits are `extra["detached_logits"]`; no gradient flows
-    from them to the features, which are the embedding (Sun et al. 2017).
+    from them to the features, which are the embedding (Sun et al., arXiv 1710.05179).
     """
     return Twice(width, len(knowledge.labels))
 

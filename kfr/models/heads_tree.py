@@ -49,7 +49,7 @@ def levels(width: int, knowledge: Knowledge) -> nn.Module:
     """A linear classifier for each level of the tree, coarsest first.
 
     Their logits are `extra["level_1"]`, `extra["level_2"]` and so on; the last is that
-    of the classes and gives the logits (as in Chang et al. 2021). See
+    of the classes and gives the logits (as in Chang et al., CVPR 2021). See
     `kfr.class_tree.ClassTree.levels` for what a level is.
     """
     return Levels(width, class_tree(knowledge), unit=False)

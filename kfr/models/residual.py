@@ -88,7 +88,7 @@ def resnet_cifar(
 def resnet_fc(
     image_size: int, *, depth: Positive = 110, fc: Positive = 100
 ) -> nn.Module:
-    """`resnet_cifar` with a linear layer of `fc` features (Barz & Denzler 2019)."""
+    """`resnet_cifar` with a layer of `fc` features (Barz & Denzler, WACV 2019)."""
     return resnet_cifar(image_size, depth=depth, fc=fc)
 
 

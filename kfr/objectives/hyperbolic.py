@@ -8,9 +8,10 @@ EDGE = 1e-5  # points stay so far inside
 
 
 def to_ball(z: Tensor, curvature: float, radius: float | None = None) -> Tensor:
-    """Return exp_0(z) = tanh(sqrt(c) |z|) z / (sqrt(c) |z|) (Ganea et al. 2018).
+    """Return exp_0(z) = tanh(sqrt(c) |z|) z / (sqrt(c) |z|).
 
-    Rows longer than `radius` are shortened to it first (Guo et al. 2022).
+    Ganea et al., NeurIPS 2018. Rows longer than `radius` are shortened to it first (Guo
+    et al., CVPR 2022).
     """
     norm = (z.square().sum(-1, keepdim=True) + TINY).sqrt()
     if radius is not None:

@@ -24,7 +24,9 @@ def label_embedding(
     alpha: Share = 0.9,
     beta: Share = 0.5,
 ) -> Objective:
-    """The label embedding network of Sun et al. 2017; needs the head `label_embedding`.
+    """The label embedding network; needs the head `label_embedding`.
+
+    Sun et al., arXiv 1710.05179:
 
     beta CE(o1, y) + (1 - beta) CE(o1, sg softmax(e_y)) + CE(o2, y)
     + [o2 right] B / #right CE(e_y, sg softmax(o2 / tau)) + relu(p_y - alpha),

@@ -50,7 +50,7 @@ def triplet(
 
     Schroff et al., CVPR 2015; d is the L`p` distance, not squared. `all` triplets of
     the batch, exactly, in O(B^2 log B); or of each anchor the `hard` one alone, its
-    farthest positive and nearest negative (Hermans et al. 2017).
+    farthest positive and nearest negative (Hermans et al., arXiv 1703.07737).
     """
     one = _batch_all if triplets == "all" else _batch_hard
     return partial(_of_relations, loss=partial(one, margin=margin, p=p))

@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kfr.errors import MissingError, PluginError, UsageError, suggest
+from kfr.errors import PluginError, UsageError, suggest
+from kfr.extras import package
 from kfr.knowledge import Knowledge
 from kfr.models import Output
 from kfr.objectives import Objective
@@ -142,12 +142,8 @@ def _only_for_others(name: str) -> bool:
 
 
 def _found(module: str, name: str) -> Any:
-    try:
-        library = import_module(f"pytorch_metric_learning.{module}")
-    except ModuleNotFoundError:
-        raise MissingError(
-            "there is no pytorch-metric-learning; pip install 'kfr[metric-learning]'"
-        ) from None
+    where = f"pytorch_metric_learning.{module}"
+    library = package(where, "metric-learning", called="pytorch-metric-learning")
     known = sorted(n for n, x in vars(library).items() if inspect.isclass(x))
     known = [name for name in known if not _only_for_others(name)]
     if name not in known:

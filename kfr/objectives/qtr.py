@@ -39,10 +39,11 @@ def qtr(
 ) -> Objective:
     """Alpha times the mean of |d_ab D_ac - d_ac D_ab| over triplets of a batch.
 
-    `scale` multiplies D. `relative` divides d and D by their means over the batch, so
-    that shrinking all embeddings is no way to a small loss; then `scale` has no effect.
-    The paper is ell=1 and its program ell=1.2,normalize=batch,scale=0.1,alpha=20, both
-    with relative=false,triplets=sampled.
+    Quantitative relativity (KFR, arXiv 2407.20600). `scale` multiplies D. `relative`
+    divides d and D by their means over the batch, so that shrinking all embeddings is
+    no way to a small loss; then `scale` has no effect. The paper is ell=1 and its
+    program ell=1.2,normalize=batch,scale=0.1,alpha=20, both with
+    relative=false,triplets=sampled.
     """
     loss = partial(
         _loss,

@@ -2,9 +2,9 @@
 
 z is an image's embedding, e_c a class embedding (kind `class_embedding`), y its class.
 Each loss is the mean over the batch, plus `classifier_weight` times the cross-entropy
-of the logits, which the head `semantic` takes from z (0.1 in Barz & Denzler 2019).
-Where images are mixed, e_y and s_y are the means of those of the classes by their
-shares: for losses linear in e_y that is the expected loss.
+of the logits, which the head `semantic` takes from z (0.1 in Barz & Denzler, WACV
+2019). Where images are mixed, e_y and s_y are the means of those of the classes by
+their shares: for losses linear in e_y that is the expected loss.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def inverse_correlation(
     embedding: str = "unitsphere",
     classifier_weight: Weight = 0.0,
 ) -> Objective:
-    """1 - <e_y, z / |z|> (Barz & Denzler 2019, WACV)."""
+    """1 - <e_y, z / |z|> (Barz & Denzler, WACV 2019)."""
     return ClassPoints(knowledge, embedding, _inverse_correlation, classifier_weight)
 
 
@@ -89,7 +89,7 @@ def embedding_mse(
 def cosine(knowledge: Knowledge, *, classifier_weight: Weight = 0.0) -> Objective:
     """1 - z_y / |z|: `inverse_correlation` to an axis for each class.
 
-    Barz & Denzler 2020 (WACV). Their "cosine + cross-entropy" is classifier_weight=0.1.
+    Barz & Denzler, WACV 2020. Their "cosine + cross-entropy" is classifier_weight=0.1.
     """
     return inverse_correlation(
         knowledge, embedding="onehot", classifier_weight=classifier_weight

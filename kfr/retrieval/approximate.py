@@ -1,6 +1,5 @@
 """An index that looks where the nearest vectors are likely to be; extra `faiss`."""
 
-import importlib
 import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from kfr.errors import DataError, MissingError
+from kfr.errors import DataError
+from kfr.extras import package
 from kfr.retrieval import Found, Index, Vectors
 from kfr.retrieval.exact import check_vectors, unit_queries
 from kfr.retrieval.lists import mapped, packed, writable
@@ -249,7 +249,4 @@ class Approximate:
 def _package() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its bindings, from Python 3.12 on
-        try:
-            return importlib.import_module("faiss")
-        except ModuleNotFoundError:
-            raise MissingError("there is no faiss; pip install 'kfr[faiss]'") from None
+        return package("faiss", "faiss")

@@ -1,6 +1,5 @@
 """What a search has found, as a picture; it needs the extra `report`."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,8 @@ def gallery(answer: Answer, path: Path) -> None:
         _draw(place, hit.path, _caption(i + 1, hit, names))
         shown = hit.relevance if hit.meets is None else float(hit.meets)
         if shown is not None:
-            _frame(place, shown)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of scripts no font has
-        saved(figure, path)
+            frame(place, (0.8 * (1 - shown), 0.7 * shown, 0.1))
+    saved(figure, path)
 
 
 def _caption(rank: int, hit: Hit, names: Sequence[str]) -> str:
@@ -60,10 +57,10 @@ def _draw(place: Any, path: str, caption: str) -> None:
     place.imshow(pixels.permute(1, 2, 0).numpy())
 
 
-def _frame(place: Any, relevance: float) -> None:
+def frame(place: Any, colour: tuple[float, float, float]) -> None:
+    """Draw a line around a picture."""
     from matplotlib.patches import Rectangle
 
-    colour = (0.8 * (1 - relevance), 0.7 * relevance, 0.1)
     corner = {"transform": place.transAxes, "clip_on": False}
     place.add_patch(
         Rectangle((0, 0), 1, 1, fill=False, edgecolor=colour, linewidth=3, **corner)

@@ -1,6 +1,5 @@
 """What several ways to search found for a query, side by side; extra `report`."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from kfr.data.images import read_image, trimmed
 from kfr.errors import DataError
 from kfr.figures import new_figure, saved
 from kfr.retrieval.evaluating import Trial
+from kfr.retrieval.gallery import frame
 
 _RIGHT, _WRONG = (0.1, 0.6, 0.1), (0.8, 0.1, 0.1)
 _SHOWN = 8  # images of a way to search
@@ -41,10 +41,8 @@ def trial_gallery(trial: Trial, row: int, path: Path) -> None:
         order = trial.found[method][row].tolist()
         for place, item in zip(line[1:], order[:_SHOWN], strict=False):
             _draw(place, dataset, item, str(collection.label(item)))
-            _frame(place, _RIGHT if task.relevant[row, item] else _WRONG)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of scripts no font has
-        saved(figure, path)
+            frame(place, _RIGHT if task.relevant[row, item] else _WRONG)
+    saved(figure, path)
 
 
 def _draw(place: Any, dataset: Dataset, item: int, caption: str) -> None:
@@ -60,12 +58,3 @@ def _pixels(dataset: Dataset, item: int) -> Tensor:
     if isinstance(dataset, ImageTensor):
         return dataset.images[item]
     return trimmed(read_image(dataset.paths[item]))
-
-
-def _frame(place: Any, colour: tuple[float, float, float]) -> None:
-    from matplotlib.patches import Rectangle
-
-    corner = {"transform": place.transAxes, "clip_on": False}
-    place.add_patch(
-        Rectangle((0, 0), 1, 1, fill=False, edgecolor=colour, linewidth=3, **corner)
-    )

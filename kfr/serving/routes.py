@@ -1,11 +1,10 @@
 """What each address answers; an address that is not here is answered with 404."""
 
-import json
-import math
 import re
 from collections.abc import Callable
 from typing import Any
 
+from kfr.files import json_text
 from kfr.serving import Asked, RefusedError, Reply, answers, questions
 from kfr.serving.door import parsed
 from kfr.serving.page import assets
@@ -88,14 +87,5 @@ def _picture(site: Site, path: str) -> Reply | None:
 
 
 def _json(value: Any) -> Reply:
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
-    return Reply("application/json", text.encode(errors="replace"))
-
-
-def _finite(value: Any) -> Any:
-    """Return the same with null for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _finite(x) for name, x in value.items()}
-    if isinstance(value, list):
-        return [_finite(x) for x in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    content = json_text(value, indent=None).encode(errors="replace")
+    return Reply("application/json", content)
