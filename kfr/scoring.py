@@ -87,10 +87,13 @@ class _Scored:
 
 
 def last_epochs(records: list[Record], count: int = 5) -> float | None:
-    """Return the mean accuracy after each of the last epochs, on what was scored."""
+    """Return the mean accuracy after each of the last epochs, on what was scored.
+
+    None for a run of fewer: the mean of some of its epochs is not that figure.
+    """
     names = ("validation/accuracy", "test/accuracy")
     found = [r[name] for r in records[-count:] for name in names if name in r]
-    return sum(found) / len(found) if found else None
+    return sum(found) / count if len(found) == count else None
 
 
 def write_report(out: Path, report: Report) -> None:
