@@ -23,8 +23,8 @@ injection.infuse levels localization.boxes models.backbones models.plain models.
 parallel plugins retrieval.exact retrieval.lists serving signals spans
 checkpoints config data data.augmentation_kfr data.views localization
 localization.regions logs objectives.companions optimizers parallel.norm
-parallel.wrapping retrieval.approximate serving.door serving.page serving.questions
-strings
+parallel.wrapping pauses retrieval.approximate serving.door serving.page
+serving.questions strings
 columns contest data.classes data.constants data.listing data.shapes hierarchy
 localization.sweeps localization.truth models.efficientnet_lite models.timm_nets
 models.weights retrieval.shards serving.server settings
