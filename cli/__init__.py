@@ -8,6 +8,7 @@ import typer
 
 from kfr import __version__
 from kfr.errors import KfrError
+from kfr.signals import ending
 
 from . import (
     ablate,
@@ -81,7 +82,8 @@ def main() -> None:
     130 and 143 ended by a signal.
     """
     try:
-        app()
+        with ending():
+            app()
     except KfrError as error:
         typer.secho(f"kfr: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)

@@ -74,7 +74,7 @@ def ablate(
         held_out=hold_out is not None,
         device=device or "auto",
     )
-    sentence = said(result.scores, control)
+    sentence = said(result, control)
     stages = {name: stages_of(config) for name, config in plan.items()}
     content = {"said": sentence, "arms": as_json(result, stages)}
     written = [out / "ablation.json"]
@@ -166,12 +166,13 @@ def _first(result: Any) -> Any:
 
 def _show_unseen(unseen: Any) -> None:
     from kfr.injection.report import gained, mean
+    from kfr.injection.zero_shot import AMONG
 
     rows = [
         (
             arm,
             *(mean(of.means[n], of.deviations[n]) for n in of.means),
-            gained(of.over_control.get("zero-shot")),
+            gained(of.over_control.get(AMONG)),
         )
         for arm, of in unseen.items()
     ]

@@ -184,7 +184,9 @@ class RunConfig(BaseModel):
     def to_toml(self) -> str:
         """Return the file that gives this configuration again."""
         values = {k: getattr(self, k) for k in type(self).model_fields}
-        phases = values.pop("phase")
+        phases = values["phase"]
+        if phases:  # else it says that there are none, whatever lies below this file
+            del values["phase"]
         lines = [f"{k} = {as_toml(v)}" for k, v in values.items() if v is not None]
         for phase in phases:
             lines += ["", "[[phase]]"]

@@ -261,6 +261,8 @@ def _module(where: str) -> object:
 def _from_file(path: Path) -> object:
     name = f"kfr plug-in {path}"  # no other module is called so
     spec = importlib.util.spec_from_file_location(name, path)
+    if not path.exists():
+        raise PluginError(f"there is no file {path}")
     if spec is None or spec.loader is None or not path.is_file():
         raise PluginError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ from kfr.logs import Logger, Record, history, keep, recording
 from kfr.metrics import standard
 from kfr.optimizers import optimizer_for
 from kfr.parallel.wrapping import in_step, wrap
+from kfr.pauses import Pauses
 from kfr.plugins import Plugin
 from kfr.saving import BEST, Saver, image_of, used
 from kfr.scoring import score, write_report
@@ -45,7 +47,6 @@ log = logging.getLogger("kfr")
 
 _STORED = {"weights": None}  # what a checkpoint replaces need not be found again
 _MADE_UP = 8  # images, two of each of four classes
-_ASK_EVERY = 16  # batches after which processes tell each other of signals
 
 
 def train(
@@ -72,8 +73,11 @@ def train(
             begin(config, out, resume=resume, changes=changes)
         parallel.barrier()
         here = config.model_copy(update={"device": str(device)})
-        run = _Run.opened(here, out, checkpoint)
-        place = run.place(checkpoint, changes=changes)
+        again = f"before the first batch. Start again: kfr train --resume --out {out}"
+        with asked.at_once(again):
+            run = _Run.opened(here, out, checkpoint)
+            place = run.place(checkpoint, changes=changes)
+            run.look_ahead()
         yield from run.train(place, asked, watch)
 
 
@@ -126,6 +130,14 @@ class _Run:
             self.saver.modules["average"] = self.stepper.average
         return self.saver.load(checkpoint, changes=changes)
 
+    def look_ahead(self) -> None:
+        """Compute now what would be with the first batch: features, once and for all.
+
+        The weights must be back in place.
+        """
+        for batches in (self.parts.train, self.parts.checked, self.parts.test):
+            batches.look_ahead()
+
     def train(self, place: Halfway, asked: Asked, watch: Watch) -> Iterator[Record]:
         """Go on from a place to the end."""
         config, saver = self.config, self.saver
@@ -134,7 +146,7 @@ class _Run:
         parallel.barrier()
         records = history(self.out)
         begun = (place.epoch - 1) * self.parts.train.steps + place.step
-        pauses = _Pauses(config.save_every, asked, begun)
+        pauses = Pauses(self.out, config.save_every, asked, begun)
         events = fit(
             self.stepper,
             self.parts.train,
@@ -154,28 +166,37 @@ class _Run:
                 if isinstance(event, Halfway):
                     saver.save(event)
                 else:
-                    yield self._ended(event, records, log)
+                    record = self._scored(event, pauses)
+                    self._ended(record, records, log)
+                    yield record
                 if pauses.asked():
-                    self._stop(event, asked)
+                    raise pauses.stopped(f"after {_place_of(event)}")
         if not self.plan:
             saver.save(place)
-        self._finish(records)
+        self._finish(records, pauses)
 
-    def _ended(self, epoch: Epoch, records: list[Record], log: Logger) -> Record:
-        """Score, log and store what an epoch has come to."""
-        record = self._record(epoch)
+    def _scored(self, epoch: Epoch, pauses: Pauses) -> Record:
+        """Return the record of an epoch; save it unscored if stopped meanwhile."""
+        try:
+            return self._record(epoch, pauses)
+        except StoppedError:
+            self.saver.save(epoch.end)
+            raise
+
+    def _ended(self, record: Record, records: list[Record], log: Logger) -> None:
+        """Log and store what an epoch has come to."""
         records.append(record)
         log(record)
-        if self.config.validation and _best(records) == epoch.number:
-            self.saver.save_best(epoch.number)
-        self.saver.save(Halfway(epoch.number + 1, 0, [], 0.0, 0))
-        return record
+        number = record["epoch"]
+        if self.config.validation and _best(records) == number:
+            self.saver.save_best(number)
+        self.saver.save(Halfway(number + 1, 0, [], 0.0, 0))
 
-    def _record(self, epoch: Epoch) -> Record:
-        parts = self.parts
+    def _record(self, epoch: Epoch, pauses: Pauses) -> Record:
+        parts, what = self.parts, f"the evaluation of epoch {epoch.number}"
         scores = evaluate(
             used(self.saver.modules),
-            parts.checked.once(),
+            pauses.heeded(parts.checked.once(), what),
             parts.knowledge,
             standard(len(parts.knowledge.labels), parts.knowledge.attributes),
             autocast=autocast_for(self.config, parts.train.device),
@@ -192,49 +213,21 @@ class _Run:
             **{f"{parts.checked_name}/{name}": value for name, value in scores.items()},
         }
 
-    def _stop(self, event: Epoch | Halfway, asked: Asked) -> None:
-        where = (
-            f"batch {event.step} of epoch {event.epoch}"
-            if isinstance(event, Halfway)
-            else f"epoch {event.number}"
-        )
-        name = asked.name if asked.number else "another process"
-        raise StoppedError(
-            f"stopped by {name} after {where}; all is saved. Go on with: "
-            f"kfr train --resume --out {self.out}",
-            asked.number or 15,
-        )
-
-    def _finish(self, records: list[Record]) -> None:
+    def _finish(self, records: list[Record], pauses: Pauses) -> None:
         model = used(self.saver.modules)
         if self.config.validation and records:
             parallel.barrier()  # until the first process has written the best
             checkpoints.load(self.out / BEST, {"model": model})
-        report = score(self.parts, self.config, records, model=model)
+        heeded = partial(pauses.heeded, what="the last evaluation")
+        report = score(self.parts, self.config, records, model=model, seen=heeded)
         if parallel.is_first():
             write_report(self.out, report)
 
 
-class _Pauses:
-    """When `fit` is to stop for a moment: to save, or because of a signal."""
-
-    def __init__(self, every: int | None, signalled: Asked, begun: int) -> None:
-        self.every, self.signalled = every, signalled
-        self.last, self.calls = begun, 0  # in batches
-
-    def __call__(self, done: int) -> bool:
-        self.calls += 1
-        due = self.every is not None and done - self.last >= self.every
-        if due or (
-            (self.calls % _ASK_EVERY == 0 or parallel.world() == 1) and self.asked()
-        ):
-            self.last = done
-            return True
-        return False
-
-    def asked(self) -> bool:
-        """Tell whether any process was sent a signal."""
-        return parallel.agree(bool(self.signalled.number))
+def _place_of(event: Epoch | Halfway) -> str:
+    if isinstance(event, Halfway):
+        return f"batch {event.step} of epoch {event.epoch}"
+    return f"epoch {event.number}"
 
 
 def _spread(config: RunConfig, parts: Parts, plan: list[Stage]) -> nn.Module:

@@ -1,6 +1,6 @@
 """Open a finished run and score it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import kfr
 from kfr import checkpoints
 from kfr.assembly import Parts, autocast_for, prepare
 from kfr.config import RunConfig
+from kfr.data import Batch
 from kfr.data.batches import Batches
 from kfr.errors import DataError
 from kfr.evaluation import Report, predict
@@ -28,6 +29,8 @@ from kfr.saving import load_used
 from kfr.settings import config_of
 from kfr.subject import knowledge_for
 
+Seen = Callable[[Iterable[Batch]], Iterable[Batch]]
+
 
 def score(
     parts: Parts,
@@ -35,9 +38,13 @@ def score(
     records: list[Record],
     *,
     model: nn.Module,
+    seen: Seen = iter,
 ) -> Report:
-    """Return the report of a trained model on the test part."""
-    return _Scored(parts, config, records, model).report(parts.knowledge)
+    """Return the report of a trained model on the test part.
+
+    Its batches go through `seen`, which may stop them.
+    """
+    return _Scored(parts, config, records, model, seen).report(parts.knowledge)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class _Scored:
     config: RunConfig
     records: list[Record]
     model: nn.Module
+    seen: Seen = iter
 
     @cached_property
     def test(self) -> Predictions:
@@ -59,7 +67,7 @@ class _Scored:
 
     def _predict(self, batches: Batches) -> Predictions:
         kind = autocast_for(self.config, batches.device)
-        found = predict(self.model, batches.once(), autocast=kind)
+        found = predict(self.model, self.seen(batches.once()), autocast=kind)
         return found.to(batches.device) if batches.device.type == "cuda" else found
 
     def report(
@@ -88,10 +96,13 @@ class _Scored:
 
 
 def last_epochs(records: list[Record], count: int = 5) -> float | None:
-    """Return the mean accuracy after each of the last epochs, on what was scored."""
+    """Return the mean accuracy after each of the last epochs, on what was scored.
+
+    None for a run of fewer: the mean of some of its epochs is not that figure.
+    """
     names = ("validation/accuracy", "test/accuracy")
     found = [r[name] for r in records[-count:] for name in names if name in r]
-    return sum(found) / len(found) if found else None
+    return sum(found) / count if len(found) == count else None
 
 
 def write_report(out: Path, report: Report) -> None:

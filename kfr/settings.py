@@ -18,6 +18,8 @@ from kfr.errors import KfrError, MissingError, UsageError, suggest
 from kfr.files import read_text, write_whole
 from kfr.plugins import Plugin
 
+_OF_PHASES = ("objective", "rate", "schedule")  # which each may have its own of
+
 
 def read_toml(path: Path) -> Values:
     """Read a configuration file, or part of one.
@@ -57,11 +59,17 @@ def layered(*layers: Values) -> Values:
     """Join values, later layers first.
 
     A mapping belongs to its hierarchy and data set, a data root to its data set: where
-    a later layer changes these, an earlier layer's mapping or root is dropped.
+    a later layer changes these, an earlier layer's mapping or root is dropped. Epochs
+    are of each of the phases in an earlier layer.
+
+    Raises:
+        UsageError: a layer gives what every phase below it has itself.
     """
     joined: Values = {}
     for layer in layers:
         given = {k: v for k, v in layer.items() if v is not None}
+        if joined.get("phase") and "phase" not in given:
+            joined["phase"] = _phases(joined["phase"], given)
         changed = {
             k
             for k in ("hierarchy", "dataset")
@@ -79,7 +87,7 @@ def combined(below: Values, settings: Iterable[str], flags: Values) -> Values:
     """Return values under `key=value` settings, under flags.
 
     `objective.qtr.alpha=3` sets an option of one of several plug-ins, unless the flag
-    that names the plug-in says otherwise. Epochs are of each of the phases below.
+    that names the plug-in says otherwise.
 
     Raises:
         UsageError: a setting is not of that form, or every phase has its own.
@@ -97,10 +105,8 @@ def combined(below: Values, settings: Iterable[str], flags: Values) -> Values:
         else:
             plain[key] = _parsed(value)
     values = layered(below, plain, flags)
-    given = {k: v for k, v in {**plain, **flags}.items() if v is not None}
-    if values.get("phase") and "phase" not in given:
-        values["phase"] = _phases(values["phase"], given)
     for key, rest, value in dotted:
+        _own(values.get("phase") or [], key, ".".join([key, *rest]), value)
         flagged = flags.get(key) is not None
         values[key] = _set_option(values, key, rest, value, flagged)
     return values
@@ -110,17 +116,26 @@ def _phases(phases: Any, given: Values) -> Any:
     """Return phases, each for the epochs that are given; none for 0 of them."""
     if any(not isinstance(phase, dict) for phase in phases):
         return phases  # checked later
-    for key in ("objective", "rate", "schedule"):
-        if key in given and all(key in phase for phase in phases):
-            raise UsageError(
-                f"each phase of this run has its own {key}, so that --{key} would "
-                "change nothing: change the phases in a file, or leave them out with "
-                "--set phase=[]"
-            )
+    for key in _OF_PHASES:
+        if key in given:
+            _own(phases, key, key, given[key])
     epochs = given.get("epochs")
     if epochs is None:
         return phases
-    return [{**phase, "epochs": epochs} for phase in phases] if epochs else []
+    none = str(epochs).strip() == "0"  # from the environment it is a text
+    return [] if none else [{**phase, "epochs": epochs} for phase in phases]
+
+
+def _own(phases: Any, key: str, setting: str, value: Any) -> None:
+    """Raise if every phase has its own of what is given for the whole run."""
+    ready = bool(phases) and all(isinstance(phase, dict) for phase in phases)
+    if key in _OF_PHASES and ready and all(key in phase for phase in phases):
+        text = " + ".join(map(str, value)) if isinstance(value, list) else str(value)
+        raise UsageError(
+            f"each phase of this run has its own {key}, so that {setting} = {text} "
+            "would change nothing: change the phases in a file, or leave them out "
+            "with --set phase=[]"
+        )
 
 
 def run_config(values: Values) -> RunConfig:

@@ -1,6 +1,7 @@
 """Being asked to stop: a flag first, so that what is under way can be saved."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,17 +23,50 @@ class Asked:
 
     def __init__(self) -> None:
         self.number = 0
+        self._waits = True
 
     def note(self, number: int, _: FrameType | None) -> None:
         """Remember the signal; raise KeyboardInterrupt at the second."""
-        if self.number:
+        again, self.number = bool(self.number), number
+        if again or not self._waits:
             raise KeyboardInterrupt
-        self.number = number
+
+    @contextmanager
+    def at_once(self, message: str) -> Iterator[None]:
+        """Obey wherever the block is: it has nothing to save.
+
+        Raises:
+            StoppedError: a signal came; the message says what that means.
+        """
+        self._waits = False
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self.number:
+                raise
+            text = f"stopped by {self.name} {message}"
+            raise StoppedError(text, self.number) from None
+        finally:
+            self._waits = True
 
     @property
     def name(self) -> str:
         """The signal's name."""
         return signal.Signals(self.number).name
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Let SIGTERM end what is under way as Ctrl-C does: what is open is closed."""
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 @contextmanager

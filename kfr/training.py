@@ -60,6 +60,9 @@ class Halfway(NamedTuple):
     images: int
 
 
+START = Halfway(1, 0, [], 0.0, 0)
+
+
 class Epoch(NamedTuple):
     """What one epoch of training did."""
 
@@ -70,9 +73,7 @@ class Epoch(NamedTuple):
     seconds: float
     images: int
     skipped: int = 0  # batches whose loss was no number
-
-
-START = Halfway(1, 0, [], 0.0, 0)
+    end: Halfway = START  # where it has nothing left but to be scored
 
 
 def fit(
@@ -118,7 +119,8 @@ class _Loop(NamedTuple):
         self, batches: EpochBatches, at: Halfway, pause: Pause, watch: Watch
     ) -> Iterator[Epoch | Halfway]:
         """Train for the rest of an epoch."""
-        start, steps, rate = time.perf_counter(), batches.steps, 0.0
+        start, steps = time.perf_counter(), batches.steps
+        rate = self._rate((at.step - 1) / steps) if at.step else 0.0
         values: list[Tensor] = []
         images, step, looked = at.images, at.step, 0
         shown = iter(watch(batches.epoch(at.epoch, step), at.epoch, steps - step))
@@ -138,7 +140,8 @@ class _Loop(NamedTuple):
                 seconds = at.seconds + time.perf_counter() - start
                 yield Halfway(at.epoch, step, at.values + rows(values), seconds, images)
         seconds = at.seconds + time.perf_counter() - start
-        yield self._epoch(at.epoch, at.values + rows(values), rate, seconds, images)
+        end = Halfway(at.epoch, step, at.values + rows(values), seconds, images)
+        yield self._epoch(end, rate)
 
     def _rate(self, share: float) -> float:
         return self.stage.rate * self.stage.schedule(self.done + share)
@@ -160,19 +163,25 @@ class _Loop(NamedTuple):
                 "--on-nan skip, and --resume"
             )
 
-    def _epoch(
-        self, number: int, values: Rows, rate: float, seconds: float, images: int
-    ) -> Epoch:
-        table = torch.tensor(values, dtype=torch.float64)
+    def _epoch(self, end: Halfway, rate: float) -> Epoch:
+        table = torch.tensor(end.values, dtype=torch.float64)
         sound = table[torch.isfinite(table).all(1)]
         if not len(sound):
             raise NumericalError(
-                f"no batch of epoch {number} has a loss that is a number"
+                f"no batch of epoch {end.epoch} has a loss that is a number"
             )
         means = sound.mean(0).tolist()
         terms = dict(zip(self.stage.objective.terms, means, strict=True))
-        skipped = len(table) - len(sound)
-        return Epoch(number, sum(means), terms, rate, seconds, images, skipped)
+        return Epoch(
+            end.epoch,
+            sum(means),
+            terms,
+            rate,
+            end.seconds,
+            end.images,
+            len(table) - len(sound),
+            end,
+        )
 
 
 def rows(values: Sequence[Tensor]) -> Rows:

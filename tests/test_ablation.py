@@ -161,6 +161,13 @@ def test_one_command_runs_the_ablation(kfr, tmp_path):
     assert "unseen" not in none
     assert every["unseen"]["chance"] == pytest.approx(1 / 6)
     assert len(every["unseen"]["classes"]) == 6
+    among = every["unseen"]["over_control"]["zero-shot"]
+    own, others = (arm["unseen"]["means"]["accuracy"] for arm in (every, wrong))
+    assert among["value"] == pytest.approx(own - others)
+    assert (
+        f"without images, all over shuffled knowledge: {among['value']:+.4f} ["
+        in (found["said"])
+    )
     text = (out / "ablation.html").read_text()
     for section in ("arms", "unseen", "looks", "layers", "settings"):
         assert f'<section id="{section}"' in text

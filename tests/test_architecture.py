@@ -23,7 +23,7 @@ injection.infuse levels models.backbones models.plain models.residual parallel p
 retrieval.exact retrieval.lists retrieval.scores serving signals spans
 checkpoints config data data.augmentation_kfr data.mat data.views localization
 localization.boxes logs objectives.companions optimizers parallel.norm parallel.wrapping
-retrieval.approximate serving.door serving.page serving.questions strings
+pauses retrieval.approximate serving.door serving.page serving.questions strings
 columns contest data.classes data.constants data.listing data.shapes hierarchy
 localization.regions localization.truth models.efficientnet_lite models.timm_nets
 models.weights retrieval.shards serving.server settings

@@ -14,6 +14,7 @@ from kfr.logs import history
 from kfr.metrics import Predictions, named, ready
 from kfr.plugins import Plugin
 from kfr.runs import train
+from kfr.scoring import last_epochs
 from kfr.settings import run_config
 
 SMALL = {
@@ -65,9 +66,23 @@ def test_all_metrics_and_those_that_need_the_training_part(kfr, runs):
 
 
 def test_the_mean_of_the_last_epochs_is_that_of_the_history(kfr, runs):
-    found = printed(kfr("evaluate", runs / "own", "--json"))
-    scores = [r["validation/accuracy"] for r in history(runs / "own")]
-    assert found["last_epochs"] == pytest.approx(sum(scores) / 2)
+    own = runs / "own"
+    assert printed(kfr("evaluate", own, "--json"))["last_epochs"] is None
+    assert "last five" not in kfr("evaluate", own).out
+    last = history(own)[-1]
+    told = [{**last, "epoch": k, "validation/accuracy": k / 10} for k in range(1, 7)]
+    (own / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in told))
+    found = printed(kfr("evaluate", own, "--json"))
+    assert found["last_epochs"] == pytest.approx(0.4)
+    assert "mean accuracy of the last five epochs: 0.4000" in kfr("evaluate", own).out
+
+
+def test_a_run_of_fewer_than_five_epochs_has_no_mean_of_five():
+    records = [{"test/accuracy": k / 10} for k in range(5)]
+    assert last_epochs(records[:4]) is None
+    assert last_epochs(records) == pytest.approx(0.2)
+    assert last_epochs([*records, {"test/accuracy": 0.5}]) == pytest.approx(0.3)
+    assert last_epochs([]) is None
 
 
 def test_a_run_under_other_hierarchies(kfr, runs):

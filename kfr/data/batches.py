@@ -94,6 +94,11 @@ class Batches:
         """Batches in a training epoch."""
         return len(self._drawn(0))
 
+    def look_ahead(self) -> None:
+        """Compute what `features` makes of the images now, not with the first batch."""
+        if self.features is not None:
+            _ = self._features
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield this rank's training batches of epoch `number`, from step `start` on.
 

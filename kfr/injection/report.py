@@ -10,6 +10,7 @@ from kfr.figures import new_figure, png, saved, svg
 from kfr.files import write_whole
 from kfr.injection.looking import BOTH, DELETION, INSERTION, Looked
 from kfr.injection.verdict import Layer, Unseen, Verdict, signed
+from kfr.injection.zero_shot import AMONG
 from kfr.page import Section, cell, chart, number, page, photos, table
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _zero_shot(unseen: Mapping[str, Unseen]) -> str:
         [
             cell(arm),
             *(number(mean(of.means[n], of.deviations[n])) for n in of.means),
-            number(gained(of.over_control.get("zero-shot"))),
+            number(gained(of.over_control.get(AMONG))),
         ]
         for arm, of in unseen.items()
     ]

@@ -11,7 +11,7 @@ from kfr.image_values import image_values
 from kfr.injection.ablation import NONE
 from kfr.injection.grouping import grouping
 from kfr.injection.looking import Looked, looked
-from kfr.injection.zero_shot import ZeroShot, zero_shot
+from kfr.injection.zero_shot import AMONG, ZeroShot, zero_shot
 
 Runs = Mapping[str, Sequence[Path]]  # arm -> its runs, seeds 0, 1, ...
 ByMetric = Mapping[str, Score]
@@ -81,24 +81,33 @@ def verdict(
     )
 
 
-def said(scores: Mapping[str, ByMetric], control: tuple[str, str]) -> str:
-    """Return a sentence on what the knowledge does for accuracy, and no more."""
+def said(result: Verdict, control: tuple[str, str]) -> str:
+    """Return what the knowledge does for accuracy, and among classes without images."""
     every, wrong = control
-    if every not in scores or wrong not in scores:
+    if not {every, wrong} <= result.scores.keys():
         return "Without both of a control's arms nothing is said of knowledge."
-    score = scores[every]["accuracy"]
-    gain, owed = score.gain, score.knowledge
-    if gain is None or owed is None:
+    score = result.scores[every]["accuracy"]
+    if score.gain is None or score.knowledge is None:
         return "Without a control nothing is said of knowledge."
     told = (
-        f"{every} over none: {signed(gain)} of accuracy; "
-        f"over shuffled knowledge: {signed(owed)}. "
+        f"{every} over none: {signed(score.gain)} of accuracy; "
+        f"over shuffled knowledge: {signed(score.knowledge)}. {_owed(score.knowledge)}"
     )
-    if owed.low > 0:
-        return told + "True knowledge does better than wrong knowledge, beyond chance."
-    if owed.high < 0:
-        return told + "True knowledge does worse than wrong knowledge, beyond chance."
-    return told + "On this budget no gain is owed to what the knowledge says."
+    among = result.unseen[every].over_control.get(AMONG) if result.unseen else None
+    if among is None:
+        return told
+    return (
+        f"{told} Among classes without images, {every} over shuffled knowledge: "
+        f"{signed(among)} of accuracy. {_owed(among)}"
+    )
+
+
+def _owed(over_wrong: Gain) -> str:
+    if over_wrong.low > 0:
+        return "True knowledge does better than wrong knowledge, beyond chance."
+    if over_wrong.high < 0:
+        return "True knowledge does worse than wrong knowledge, beyond chance."
+    return "On this budget no gain is owed to what the knowledge says."
 
 
 def signed(gain: Gain) -> str:
