@@ -27,7 +27,7 @@ def test_a_report_that_is_none_is_named_with_the_way_out(tmp_path, text):
 def test_the_last_epochs_are_those_of_what_was_scored():
     records = [{"test/accuracy": i / 10} for i in range(8)]
     assert last_epochs(records) == pytest.approx(0.5)
-    assert last_epochs(records[:2]) == pytest.approx(0.05)
+    assert last_epochs(records[:4]) is None  # the mean of some is another figure
     checked = [{"validation/accuracy": 0.25, "loss": 1.0}]
     assert last_epochs([*records[:1], *checked], count=1) == 0.25
     assert last_epochs([]) is None
