@@ -23,11 +23,8 @@ from kfr.config import RunConfig
 from kfr.data import Batch
 from kfr.errors import KfrError
 from kfr.evaluation import evaluate
-from kfr.folders import (
-    begin,
-    knowledge_of,
-    store_knowledge,
-)
+from kfr.fitting import check_fit
+from kfr.folders import begin, knowledge_of, store_knowledge
 from kfr.knowledge import Knowledge, with_attributes
 from kfr.logs import Logger, Record, history, keep, recording
 from kfr.metrics import standard
@@ -100,9 +97,10 @@ class _Run:
         parts = prepare(fresh, knowledge, image)
         if config.features_once:
             parts = with_features(parts)
+        plan = stages(config, parts.knowledge, parts.train.device)
+        check_fit(parts.model, plan, parts.knowledge)
         if parallel.is_first():
             store_knowledge(parts.knowledge, out)
-        plan = stages(config, parts.knowledge, parts.train.device)
         modules: dict[str, nn.Module] = {"model": parts.model}
         modules |= {f"objective{i}": stage.objective for i, stage in enumerate(plan)}
         in_step(modules.values())

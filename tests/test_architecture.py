@@ -55,8 +55,8 @@ stepping subject suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation injection.scales
 localization.measuring metrics.alignment metrics.probing metrics.retrieval
 objectives.frames objectives.geometry retrieval.conditions sections training
-assembly injection.ablation retrieval.lessons retrieval.queries retrieval.tags saving
-sweeps
+assembly fitting injection.ablation retrieval.lessons retrieval.queries retrieval.tags
+saving sweeps
 folders report_maps retrieval.baselines
 recognition scoring
 answering calibration deployment features image_values injection.grouping
