@@ -135,14 +135,13 @@ def train_once(config: Any, folder: Path) -> Any:
 
     Raises:
         UsageError: what is there was trained otherwise.
+        DataError: what is there is not what it should be.
     """
-    from kfr.evaluation import Report
-    from kfr.folders import begin
+    from kfr.finished import finished
 
-    report = folder / "report.json"
-    if report.exists():
-        begin(config, folder, resume=True)  # which sees that it is the same
-        return Report.model_validate_json(report.read_bytes())
+    report = finished(config, folder)
+    if report is not None:
+        return report
     typer.echo(f"kfr: {folder}", err=True)
     return train_into(config, folder, resume=(folder / "config.toml").exists())
 

@@ -58,7 +58,7 @@ objectives.frames objectives.geometry retrieval.conditions sections training
 assembly fitting injection.ablation retrieval.lessons retrieval.queries retrieval.tags
 saving sweeps
 folders report_maps retrieval.baselines
-recognition scoring
+finished recognition scoring
 answering calibration deployment features image_values injection.grouping
 localization.runs report_run retrieval.stage retrieval.student runs
 injection.looking injection.zero_shot localization.pictures localization.writing
