@@ -20,6 +20,7 @@ Values = Mapping[str, Floats]  # metric -> value of each image [N], NaN: not cou
 ALL = "all"
 CONTROL = 1000  # the permutation of seed s is drawn from CONTROL + s
 RESAMPLES = 1000
+_SHARED = {"dataset", "data_root", "objective", "seed", "shuffle"}
 _AT_ONCE = 50  # resamples whose counts are held together
 
 
@@ -65,7 +66,7 @@ def contender(text: str) -> Contender:
     """Read `OBJECTIVE + OBJECTIVE; key=value; ...`.
 
     Raises:
-        UsageError: there is no objective in it.
+        UsageError: there is no objective in it, or a setting that is not its own.
     """
     first, *rest = [part.strip() for part in text.split(";")]
     objectives = tuple(o.strip() for o in first.split(" + ") if o.strip())
@@ -74,7 +75,20 @@ def contender(text: str) -> Contender:
             f"--contender {text!r} has no objective; write for example "
             "'cross_entropy + qtr,alpha=3; rate=1e-3'"
         )
-    return Contender(text.strip(), tuple(part for part in rest if part), objectives)
+    settings = tuple(part for part in rest if part)
+    odd = [s for s in settings if keyed(s).partition(".")[0] in _SHARED]
+    if odd:
+        raise UsageError(
+            f"--contender {text!r}: {odd[0]} cannot be one contender's own: images, "
+            "seeds and the shuffled control are the same for all, and objectives stand "
+            "before the first semicolon"
+        )
+    return Contender(text.strip(), settings, objectives)
+
+
+def keyed(setting: str) -> str:
+    """Return the key of `key=value`."""
+    return setting.partition("=")[0].strip()
 
 
 def contenders(texts: Sequence[str]) -> list[Contender]:
@@ -95,15 +109,19 @@ def judge(
     *,
     resamples: int = RESAMPLES,
 ) -> dict[str, dict[str, Score]]:
-    """Return every metric of every contender; the first is the baseline.
+    """Return the metrics that all contenders have; the first is the baseline.
 
     `found` and `controls` hold the values of each seed, of the same images. Images and
     seeds are resampled with replacement, the same for all, so that differences are
     paired (Efron & Tibshirani 1993, chapter 8 and 16).
     """
     baseline, *_ = found
-    own = _samples(found, resamples)
-    shuffled = _samples(controls, resamples) if controls else {}
+    every = [
+        values for some in (found, controls) for r in some.values() for values in r
+    ]
+    metrics = [m for m in every[0] if all(m in values for values in every)]
+    own = _samples(found, metrics, resamples)
+    shuffled = _samples(controls, metrics, resamples) if controls else {}
     return {
         name: {
             metric: _score(
@@ -111,9 +129,9 @@ def judge(
                 None if name == baseline else own[baseline, metric],
                 shuffled.get((name, metric)),
             )
-            for metric in seeds[0]
+            for metric in metrics
         }
-        for name, seeds in found.items()
+        for name in found
     }
 
 
@@ -132,7 +150,11 @@ class _Sample(NamedTuple):
         return float(self.seeds.std(ddof=1)) if len(self.seeds) > 1 else float("nan")
 
     def over(self, other: "_Sample") -> Gain:
-        low, high = np.nanpercentile(self.drawn - other.drawn, [2.5, 97.5])
+        apart = self.drawn - other.drawn
+        telling = apart[~np.isnan(apart)]  # in the others no image counts
+        low, high = (
+            np.percentile(telling, [2.5, 97.5]) if len(telling) else (np.nan, np.nan)
+        )
         return Gain(self.mean - other.mean, float(low), float(high))
 
 
@@ -147,12 +169,11 @@ def _score(own: _Sample, base: _Sample | None, control: _Sample | None) -> Score
 
 
 def _samples(
-    found: Mapping[str, Sequence[Values]], resamples: int
+    found: Mapping[str, Sequence[Values]], metrics: Sequence[str], resamples: int
 ) -> dict[tuple[str, str], _Sample]:
     """Return every metric of every contender, resampled."""
     first = next(iter(found.values()))
-    seeds, metrics = len(first), list(first[0])
-    count = len(first[0][metrics[0]])
+    seeds, count = len(first), len(first[0][metrics[0]])
     tables = {name: _table(runs, metrics) for name, runs in found.items()}
     draw = np.random.default_rng(0)
     chosen = draw.integers(0, seeds, (resamples, seeds))
@@ -164,18 +185,24 @@ def _samples(
              for _ in range(rows)]
         ).astype(np.float64)  # fmt: skip
         for name, (values, counted) in tables.items():
-            means = (times @ values) / np.maximum(times @ counted, 1)
+            number = times @ counted
+            means = (times @ values) / np.where(number, number, np.nan)
             by_seed = means.reshape(rows, seeds, len(metrics))
             at = chosen[start : start + rows]
             parts[name].append(np.take_along_axis(by_seed, at[..., None], 1).mean(1))
     return {
         (name, metric): _Sample(
-            np.array([np.nanmean(values[metric]) for values in found[name]]),
+            np.array([_mean(values[metric]) for values in found[name]]),
             np.concatenate(blocks)[:, i],
         )
         for name, blocks in parts.items()
         for i, metric in enumerate(metrics)
     }
+
+
+def _mean(values: Floats) -> float:
+    counted = values[~np.isnan(values)]
+    return float(counted.mean()) if len(counted) else float("nan")
 
 
 def _table(runs: Sequence[Values], metrics: Sequence[str]) -> tuple[Floats, Floats]:
@@ -188,6 +215,8 @@ def _table(runs: Sequence[Values], metrics: Sequence[str]) -> tuple[Floats, Floa
 def advice(scores: Mapping[str, Mapping[str, Score]]) -> str:
     """Return a sentence on what the figures say, and no more than they do."""
     baseline, *others = scores
+    if not others:
+        return f"There is nothing but {baseline}: give another --contender."
     distance = next(m for m in ("hier_dist@5", "hier_dist@1") if m in scores[baseline])
     better = []
     for name in others:

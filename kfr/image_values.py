@@ -1,13 +1,14 @@
 """What the metrics say of each test image of a run, kept beside it."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kfr.errors import KfrError
+from kfr.errors import KfrError, UsageError, suggest
 from kfr.evaluation import predict
 from kfr.files import load_arrays, save_arrays
 from kfr.folders import checkpoint_of, knowledge_of
@@ -50,6 +51,17 @@ def metrics_of(knowledge: Knowledge) -> dict[str, Plugin]:
     """Return the metrics whose values are kept, by name."""
     found = every(len(knowledge.labels), knowledge.attributes)
     return {name: m for name, m in found.items() if name not in _LEFT_OUT}
+
+
+def check_metrics(names: Iterable[str], knowledge: Knowledge) -> None:
+    """Raise a UsageError unless such values are kept."""
+    there = metrics_of(knowledge)
+    for name in names:
+        if name not in there:
+            raise UsageError(
+                f"no metric here is called {name!r}{suggest(name, there)}; choose of "
+                f"{', '.join(there)}"
+            )
 
 
 def _stored(path: Path) -> Values:

@@ -57,7 +57,7 @@ localization.measuring metrics.alignment metrics.probing metrics.retrieval
 objectives.frames objectives.geometry retrieval.conditions sections training
 assembly fitting injection.ablation retrieval.lessons retrieval.queries retrieval.tags
 saving sweeps
-folders report_maps retrieval.baselines
+folders report_maps retrieval.baselines trial
 finished recognition scoring
 answering calibration deployment features image_values injection.grouping
 localization.runs report_run retrieval.stage retrieval.student runs
