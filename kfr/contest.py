@@ -116,10 +116,8 @@ def judge(
     paired (Efron & Tibshirani 1993, chapter 8 and 16).
     """
     baseline, *_ = found
-    every = [
-        values for some in (found, controls) for r in some.values() for values in r
-    ]
-    metrics = [m for m in every[0] if all(m in values for values in every)]
+    runs = [v for some in (found, controls) for seeds in some.values() for v in seeds]
+    metrics = [m for m in runs[0] if all(m in values for values in runs)]
     own = _samples(found, metrics, resamples)
     shuffled = _samples(controls, metrics, resamples) if controls else {}
     return {
