@@ -54,10 +54,10 @@ stepping subject suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation injection.scales
 localization.measuring metrics.alignment metrics.probing metrics.retrieval
 objectives.frames objectives.geometry retrieval.conditions sections training
-assembly injection.ablation retrieval.lessons retrieval.queries retrieval.tags saving
-sweeps
-folders report_maps retrieval.baselines
-recognition scoring
+assembly fitting injection.ablation retrieval.lessons retrieval.queries retrieval.tags
+saving sweeps
+folders report_maps retrieval.baselines trial
+finished recognition scoring
 answering calibration deployment features image_values injection.grouping
 localization.runs report_run retrieval.stage retrieval.student runs
 injection.looking injection.zero_shot localization.pictures localization.writing
