@@ -57,11 +57,11 @@ objectives.frames objectives.geometry retrieval.conditions sections training
 assembly fitting injection.ablation retrieval.lessons retrieval.queries retrieval.tags
 saving sweeps
 folders report_maps retrieval.baselines trial
-finished recognition scoring
-answering calibration deployment features image_values injection.grouping
-localization.runs report_run retrieval.stage retrieval.student runs
+recognition scoring
+answering calibration deployment features finished image_values injection.grouping
+localization.runs report_run retrieval.stage retrieval.student
 injection.looking injection.zero_shot localization.pictures localization.writing
-report_grid retrieval.embedding retrieval.evaluating
+report_grid retrieval.embedding retrieval.evaluating runs
 injection.verdict report_figures retrieval.answers retrieval.building
 retrieval.distilling retrieval.judging serving.site
 injection.report report_page retrieval.gallery serving.answers
