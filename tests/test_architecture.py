@@ -50,7 +50,7 @@ metrics.hierarchical metrics.orders metrics.paths models.heads_tree objectives.a
 objectives.attributes objectives.c2am objectives.center objectives.classification
 objectives.hier objectives.hierarchical objectives.label_embedding objectives.levelled
 objectives.metric objectives.metric_learning objectives.qtr objectives.semantic probes
-stepping subject suspicion
+retrieval.weighing stepping subject suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation injection.scales
 localization.measuring metrics.alignment metrics.probing metrics.retrieval
 objectives.frames objectives.geometry retrieval.conditions sections training
