@@ -17,6 +17,7 @@ Runs = Mapping[str, Sequence[Path]]  # arm -> its runs, seeds 0, 1, ...
 ByMetric = Mapping[str, Score]
 
 _FEW = 2  # seeds of which there is a deviation
+_DISTANCES = ("hier_dist@5", "hier_dist@1")  # the first that there is; small is good
 _PARTS = ("accuracy", "unseen", "seen", "harmonic")
 
 
@@ -82,32 +83,39 @@ def verdict(
 
 
 def said(result: Verdict, control: tuple[str, str]) -> str:
-    """Return what the knowledge does for accuracy, and among classes without images."""
+    """Return what the knowledge does: in general, and among classes without images."""
     every, wrong = control
     if not {every, wrong} <= result.scores.keys():
         return "Without both of a control's arms nothing is said of knowledge."
-    score = result.scores[every]["accuracy"]
-    if score.gain is None or score.knowledge is None:
+    scores = result.scores[every]
+    accuracy, distance = scores["accuracy"], next(n for n in _DISTANCES if n in scores)
+    if accuracy.gain is None:
         return "Without a control nothing is said of knowledge."
-    told = (
-        f"{every} over none: {signed(score.gain)} of accuracy; "
-        f"over shuffled knowledge: {signed(score.knowledge)}. {_owed(score.knowledge)}"
-    )
+    owed = {"accuracy": accuracy.knowledge, distance: scores[distance].knowledge}
+    told = [
+        f"{every} over none: {signed(accuracy.gain)} of accuracy; over shuffled "
+        f"knowledge: {', '.join(f'{signed(g)} of {n}' for n, g in owed.items() if g)}.",
+        *(_owed(name, gain) for name, gain in owed.items() if gain),
+    ]
     among = result.unseen[every].over_control.get(AMONG) if result.unseen else None
-    if among is None:
-        return told
-    return (
-        f"{told} Among classes without images, {every} over shuffled knowledge: "
-        f"{signed(among)} of accuracy. {_owed(among)}"
-    )
+    if among:
+        told.append(
+            f"Among classes without images, {every} over shuffled knowledge: "
+            f"{signed(among)} of accuracy. {_owed('accuracy there', among)}"
+        )
+    if math.isnan(accuracy.deviation):
+        told.append("All this is of one seed; another may say otherwise.")
+    return " ".join(told)
 
 
-def _owed(over_wrong: Gain) -> str:
-    if over_wrong.low > 0:
-        return "True knowledge does better than wrong knowledge, beyond chance."
-    if over_wrong.high < 0:
-        return "True knowledge does worse than wrong knowledge, beyond chance."
-    return "On this budget no gain is owed to what the knowledge says."
+def _owed(metric: str, over_wrong: Gain) -> str:
+    sign = -1 if metric in _DISTANCES else 1
+    low, high = sorted((sign * over_wrong.low, sign * over_wrong.high))
+    if low > 0:
+        return f"In {metric} true knowledge is better than wrong, beyond chance."
+    if high < 0:
+        return f"In {metric} true knowledge is worse than wrong, beyond chance."
+    return f"On this budget no gain in {metric} is owed to what the knowledge says."
 
 
 def signed(gain: Gain) -> str:
