@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from kfr.contest import Gain, Score, Values, judge
+from kfr.contest import Gain, Score, Values, judge, signed
 from kfr.image_values import image_values
 from kfr.injection.ablation import NONE
 from kfr.injection.grouping import grouping
@@ -108,11 +108,6 @@ def _owed(over_wrong: Gain) -> str:
     if over_wrong.high < 0:
         return "True knowledge does worse than wrong knowledge, beyond chance."
     return "On this budget no gain is owed to what the knowledge says."
-
-
-def signed(gain: Gain) -> str:
-    """Return a difference with its interval."""
-    return f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
 
 
 def as_json(result: Verdict, stages: Mapping[str, str]) -> dict[str, Any]:
