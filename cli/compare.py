@@ -52,6 +52,8 @@ def compare(
     compare.json and, with the extra `report`, compare.png.
     """
     from kfr.contest import advice, contenders, judge
+    from kfr.image_values import check_metrics
+    from kfr.trial import tried
 
     there = contenders(contender or STANDARD)
     runs = {
@@ -61,6 +63,8 @@ def compare(
         for shuffled in (False, True)
         if not shuffled or (who.knows and control)
     }
+    known = tried({who.name: runs[who, False, 0][0] for who in there})
+    check_metrics(metric or (), known)
     found: dict[str, list[Any]] = {who.name: [] for who in there}
     controls: dict[str, list[Any]] = {}
     for (who, shuffled, _), (run, folder) in runs.items():
@@ -87,7 +91,7 @@ def _planned(
     Raises:
         KfrError: it makes no sense, or the run that is there was trained otherwise.
     """
-    from kfr.contest import CONTROL, folder_of
+    from kfr.contest import CONTROL, folder_of, keyed
     from kfr.errors import UsageError, listed
     from kfr.folders import differences
     from kfr.plugins import check
@@ -97,7 +101,8 @@ def _planned(
     own = [*(given["settings"] or []), *who.settings, f"seed={seed}"]
     own += [f"shuffle={CONTROL + seed}"] if shuffled else []
     asked = {**given, "settings": own, "objective": list(who.objectives)}
-    asked = {k: v for k, v in asked.items() if k not in {"seeds", "metric"}}
+    taken = {"seeds", "metric", *map(keyed, who.settings)}
+    asked = {k: v for k, v in asked.items() if k not in taken}
     chosen = options.for_run(asked)
     for objective in chosen.objective:
         check("objective", objective)

@@ -51,12 +51,17 @@ def localize(
     """
     from kfr.errors import DataError, UsageError
     from kfr.files import write_json
+    from kfr.folders import knowledge_of
     from kfr.localization.pictures import grid
     from kfr.localization.runs import localize as look
     from kfr.localization.writing import as_json, summary, write_boxes
 
     if images and not boxes:
         raise UsageError("--images says where the images of --boxes FOLDER lie")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; give a folder")
+    if beside and knowledge_of(beside).labels != knowledge_of(run).labels:
+        raise DataError(f"{beside} has learnt other classes than {run}")
     how: dict[str, Any] = {"by": explainer, "tau": tau, "limit": limit, "node": node}
     how |= {"boxes": boxes, "images": images, "faithfulness": faithfulness}
     how |= {"device": device, "data_root": data_root}

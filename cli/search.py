@@ -32,6 +32,12 @@ def search(
     student: Annotated[
         bool, typer.Option("--student", help="One pass instead: see kfr distill.")
     ] = False,
+    by_loss: Annotated[
+        bool,
+        typer.Option(
+            "--by-loss", help="Move nothing: rank images by the loss of the search."
+        ),
+    ] = False,
     show_path: Annotated[
         bool, typer.Option("--show-path", help="Show the way the query took.")
     ] = False,
@@ -44,16 +50,20 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Find the images most like one; with conditions, like it but with these met."""
+    from kfr.errors import UsageError
     from kfr.retrieval.answers import search
     from kfr.retrieval.collection import load_collection, run_of
     from kfr.retrieval.embedding import opened
     from kfr.retrieval.gallery import gallery
     from kfr.retrieval.student import student_of
 
+    if by_loss and student:
+        raise UsageError("--by-loss moves nothing, and --student does; give one")
     collection = load_collection(index)
     recognizer = opened(collection, index, run, device)
     given: dict[str, Any] = {"k": k, "steps": steps, "label": label}
     given["weight"] = 1.1 if weight is None else weight
+    given["by_loss"] = by_loss
     if student:
         place = run or run_of(collection, index)
         given["student"] = student_of(place, collection.model, recognizer, weight)
@@ -75,16 +85,23 @@ def _print(answer: Any, show_path: bool) -> None:
         show_table(("step", "loss", "moved", *names, "nearest"), rows, "the way")
     names = list(dict.fromkeys(a.attribute for a in answer.conditions if a.attribute))
     heads = ("class", *names, *["meets"] * bool(answer.conditions))
+    weighed = any(hit.loss is not None for hit in answer.hits)
+    heads += ("loss", "cosine") if weighed else ("cosine",)
     found = [
-        (i, *_told(hit, names), hit.similarity, _grade(hit.relevance), hit.path)
+        (i, *_told(hit, names), *_worth(hit), _grade(hit.relevance), hit.path)
         for i, hit in enumerate(answer.hits, 1)
     ]
-    show_table(("", *heads, "cosine", "relevance", "image"), found, answer.image)
+    show_table(("", *heads, "relevance", "image"), found, answer.image)
 
 
 def _told(hit: Any, names: list[str]) -> tuple[str, ...]:
     meets = [] if hit.meets is None else ["yes" if hit.meets else "no"]
     return (hit.label or "", *(hit.attributes.get(n, "") for n in names), *meets)
+
+
+def _worth(hit: Any) -> tuple[float, ...]:
+    own = (hit.similarity,)
+    return own if hit.loss is None else (hit.loss, *own)
 
 
 def _grade(relevance: float | None) -> str:

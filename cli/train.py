@@ -135,13 +135,13 @@ def train_once(config: Any, folder: Path) -> Any:
 
     Raises:
         UsageError: what is there was trained otherwise.
+        DataError: what is there is not what it should be.
     """
-    from kfr.folders import begin
-    from kfr.scoring import read_report
+    from kfr.finished import finished
 
-    if (folder / "report.json").exists():
-        begin(config, folder, resume=True)  # which sees that it is the same
-        return read_report(folder)
+    report = finished(config, folder)
+    if report is not None:
+        return report
     typer.echo(f"kfr: {folder}", err=True)
     return train_into(config, folder, resume=(folder / "config.toml").exists())
 

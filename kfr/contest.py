@@ -20,6 +20,7 @@ Values = Mapping[str, Floats]  # metric -> value of each image [N], NaN: not cou
 ALL = "all"
 CONTROL = 1000  # the permutation of seed s is drawn from CONTROL + s
 RESAMPLES = 1000
+_SHARED = {"dataset", "data_root", "objective", "seed", "shuffle"}
 _AT_ONCE = 50  # resamples whose counts are held together
 
 
@@ -65,7 +66,7 @@ def contender(text: str) -> Contender:
     """Read `OBJECTIVE + OBJECTIVE; key=value; ...`.
 
     Raises:
-        UsageError: there is no objective in it.
+        UsageError: there is no objective in it, or a setting that is not its own.
     """
     first, *rest = [part.strip() for part in text.split(";")]
     objectives = tuple(o.strip() for o in first.split(" + ") if o.strip())
@@ -74,7 +75,20 @@ def contender(text: str) -> Contender:
             f"--contender {text!r} has no objective; write for example "
             "'cross_entropy + qtr,alpha=3; rate=1e-3'"
         )
-    return Contender(text.strip(), tuple(part for part in rest if part), objectives)
+    settings = tuple(part for part in rest if part)
+    odd = [s for s in settings if keyed(s).partition(".")[0] in _SHARED]
+    if odd:
+        raise UsageError(
+            f"--contender {text!r}: {odd[0]} cannot be one contender's own: images, "
+            "seeds and the shuffled control are the same for all, and objectives stand "
+            "before the first semicolon"
+        )
+    return Contender(text.strip(), settings, objectives)
+
+
+def keyed(setting: str) -> str:
+    """Return the key of `key=value`."""
+    return setting.partition("=")[0].strip()
 
 
 def contenders(texts: Sequence[str]) -> list[Contender]:
@@ -95,15 +109,17 @@ def judge(
     *,
     resamples: int = RESAMPLES,
 ) -> dict[str, dict[str, Score]]:
-    """Return every metric of every contender; the first is the baseline.
+    """Return the metrics that all contenders have; the first is the baseline.
 
     `found` and `controls` hold the values of each seed, of the same images. Images and
     seeds are resampled with replacement, the same for all, so that differences are
     paired (Efron & Tibshirani 1993, chapter 8 and 16).
     """
     baseline, *_ = found
-    own = _samples(found, resamples)
-    shuffled = _samples(controls, resamples) if controls else {}
+    runs = [v for some in (found, controls) for seeds in some.values() for v in seeds]
+    metrics = [m for m in runs[0] if all(m in values for values in runs)]
+    own = _samples(found, metrics, resamples)
+    shuffled = _samples(controls, metrics, resamples) if controls else {}
     return {
         name: {
             metric: _score(
@@ -111,9 +127,9 @@ def judge(
                 None if name == baseline else own[baseline, metric],
                 shuffled.get((name, metric)),
             )
-            for metric in seeds[0]
+            for metric in metrics
         }
-        for name, seeds in found.items()
+        for name in found
     }
 
 
@@ -146,12 +162,11 @@ def _score(own: _Sample, base: _Sample | None, control: _Sample | None) -> Score
 
 
 def _samples(
-    found: Mapping[str, Sequence[Values]], resamples: int
+    found: Mapping[str, Sequence[Values]], metrics: Sequence[str], resamples: int
 ) -> dict[tuple[str, str], _Sample]:
     """Return every metric of every contender, resampled."""
     first = next(iter(found.values()))
-    seeds, metrics = len(first), list(first[0])
-    count = len(first[0][metrics[0]])
+    seeds, count = len(first), len(first[0][metrics[0]])
     columns = {
         name: np.stack([values[m] for values in runs for m in metrics], 1)
         for name, runs in found.items()
@@ -203,6 +218,8 @@ def gained(gain: Gain | None) -> str:
 def advice(scores: Mapping[str, Mapping[str, Score]]) -> str:
     """Return a sentence on what the figures say, and no more than they do."""
     baseline, *others = scores
+    if not others:
+        return f"There is nothing but {baseline}: give another --contender."
     distance = next(m for m in ("hier_dist@5", "hier_dist@1") if m in scores[baseline])
     better = []
     for name in others:

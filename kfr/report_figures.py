@@ -98,7 +98,12 @@ def _curves(runs: Sequence[Reported]) -> tuple["Figure", str]:
     for axes in (loss, accuracy):
         axes.xaxis.get_major_locator().set_params(integer=True)
         _legend(axes)
-    return figure, "After each epoch; dotted and dashed lines are the loss's terms."
+    alone = any(len(run.records) == 1 for run in runs)
+    caption = "After each epoch; dotted and dashed lines are the loss's terms."
+    return figure, caption + " One epoch alone is a point." * alone
+
+
+_MARKERS = {"-": "o", ":": "v", "--": "s", "-.": "D"}  # of points where is no line
 
 
 def _styles() -> list[str]:
@@ -108,7 +113,7 @@ def _styles() -> list[str]:
 def _line(axes: Any, run: Reported, key: str, style: str, **how: Any) -> Any:
     there = [(r["epoch"], r[key]) for r in run.records if key in r]
     x, y = ([pair[i] for pair in there] for i in (0, 1))
-    marker = "o" if len(x) == 1 else None
+    marker = _MARKERS[style] if len(x) == 1 else None
     label = f"{_plain(run.name)}: {key}"
     return axes.plot(x, y, style, marker=marker, label=label, **how)
 

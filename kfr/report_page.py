@@ -87,7 +87,11 @@ def _metrics(runs: Sequence[Reported]) -> str:
     rows = [[cell(n), *(_metric(run, n) for run in runs)] for n in names]
     kept = {run.knowledge.fingerprint for run in runs}
     notes = ["In brackets: 95 % of the resamples of the test images."]
-    if len(kept) > 1:
+    if len({(r.knowledge.labels, *r.seen.target.tolist()) for r in runs}) > 1:
+        notes.append(
+            "The runs are scored on different images: nothing on this page compares."
+        )
+    elif len(kept) > 1:
         notes.append("The runs know different distances: those do not compare.")
     notes += [note for run in runs if (note := _changed(run))]
     text = "".join(f"<p>{escape(note)}</p>" for note in notes)

@@ -22,14 +22,10 @@ from kfr.assembly import (
 )
 from kfr.config import RunConfig
 from kfr.data import Batch
-from kfr.errors import KfrError
 from kfr.evaluation import evaluate
-from kfr.folders import (
-    begin,
-    knowledge_of,
-    store_knowledge,
-)
-from kfr.knowledge import Knowledge, with_attributes
+from kfr.finished import best, out_of_patience, same_knowledge
+from kfr.fitting import check_fit
+from kfr.folders import begin, store_knowledge
 from kfr.logs import Logger, Record, history, keep, recording
 from kfr.metrics import standard
 from kfr.optimizers import optimizer_for
@@ -40,7 +36,6 @@ from kfr.saving import BEST, Saver, image_of, used
 from kfr.scoring import score, write_report
 from kfr.signals import Asked, StoppedError, noticed
 from kfr.stepping import Stepper, uses_all
-from kfr.subject import knowledge_for
 from kfr.training import Epoch, Halfway, Stage, Watch, fit
 
 log = logging.getLogger("kfr")
@@ -98,15 +93,16 @@ class _Run:
     ) -> "_Run":
         knowledge = None
         if (out / "knowledge.safetensors").exists():
-            knowledge = _same_knowledge(config, out)
+            knowledge = same_knowledge(config, out)
         image = image_of(out, checkpoint)
         fresh = config if image is None else config.model_copy(update=_STORED)
         parts = prepare(fresh, knowledge, image)
         if config.features_once:
             parts = with_features(parts)
+        plan = stages(config, parts.knowledge, parts.train.device)
+        check_fit(parts.model, plan, parts.knowledge)
         if parallel.is_first():
             store_knowledge(parts.knowledge, out)
-        plan = stages(config, parts.knowledge, parts.train.device)
         modules: dict[str, nn.Module] = {"model": parts.model}
         modules |= {f"objective{i}": stage.objective for i, stage in enumerate(plan)}
         in_step(modules.values())
@@ -159,7 +155,7 @@ class _Run:
         )
         every: list[Plugin | str] = ["jsonl", "csv", *config.logger]
         with recording(every * parallel.is_first(), self.out) as log:
-            while not _out_of_patience(records, config.patience):
+            while not out_of_patience(records, config.patience):
                 event = next(events, None)
                 if event is None:
                     break
@@ -188,7 +184,7 @@ class _Run:
         records.append(record)
         log(record)
         number = record["epoch"]
-        if self.config.validation and _best(records) == number:
+        if self.config.validation and best(records) == number:
             self.saver.save_best(number)
         self.saver.save(Halfway(number + 1, 0, [], 0.0, 0))
 
@@ -248,32 +244,3 @@ def _moves_all(parts: Parts, stage: Stage) -> bool:
     images = torch.linspace(-1, 1, _MADE_UP * 3 * side**2).view(-1, 3, side, side)
     batch = Batch(images.to(device), targets.to(device), items, codes.to(device))
     return uses_all(parts.model, stage.objective, batch)
-
-
-def _same_knowledge(config: RunConfig, out: Path) -> Knowledge:
-    """Return the run's knowledge; what it was built from, if there, must give the same.
-
-    A run folder may have been brought here without it.
-    """
-    stored = knowledge_of(out)
-    try:
-        again = knowledge_for(config, stored.labels)
-        again = with_attributes(again, stored.attributes)
-    except KfrError as error:
-        log.info("%s: its hierarchy cannot be read again (%s)", out, error)
-        return stored
-    store_knowledge(again, out)
-    return stored
-
-
-def _best(records: list[Record]) -> int:
-    """Return the epoch of the highest validation accuracy, the first of equal ones."""
-    best: Record = max(records, key=lambda record: record["validation/accuracy"])
-    number: int = best["epoch"]
-    return number
-
-
-def _out_of_patience(records: list[Record], patience: int | None) -> bool:
-    return bool(
-        patience and records and records[-1]["epoch"] - _best(records) >= patience
-    )

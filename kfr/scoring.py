@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from torch import nn
 
 import kfr
-from kfr import checkpoints
+from kfr import checkpoints, plugins
 from kfr.assembly import Parts, autocast_for, prepare
 from kfr.config import RunConfig
-from kfr.data import Batch
+from kfr.data import Batch, with_class
 from kfr.data.batches import Batches
 from kfr.errors import DataError
 from kfr.evaluation import Report, predict
@@ -23,11 +23,21 @@ from kfr.folders import checkpoint_of, knowledge_of
 from kfr.intervals import intervals
 from kfr.knowledge import Knowledge, load_knowledge
 from kfr.logs import Record, history
-from kfr.metrics import Predictions, every, guess, named, ready, standard
-from kfr.plugins import Plugin
+from kfr.metrics import (
+    Predictions,
+    every,
+    guess,
+    named,
+    needs_train,
+    ready,
+    standard,
+)
+from kfr.plugins import BUILTIN, Plugin
 from kfr.saving import load_used
 from kfr.settings import config_of
 from kfr.subject import knowledge_for
+
+_FEW = 8  # images that show whether metrics can be computed at all
 
 Seen = Callable[[Iterable[Batch]], Iterable[Batch]]
 
@@ -65,10 +75,23 @@ class _Scored:
     def train(self) -> Predictions:
         return self._predict(self.parts.train)
 
+    @cached_property
+    def few(self) -> Predictions:
+        items = with_class(self.parts.test.dataset)[:_FEW]
+        return predict(self.model, self.parts.test.of(items))
+
     def _predict(self, batches: Batches) -> Predictions:
         kind = autocast_for(self.config, batches.device)
         found = predict(self.model, self.seen(batches.once()), autocast=kind)
         return found.to(batches.device) if batches.device.type == "cuda" else found
+
+    def rehearse(self, knowledge: Knowledge, metrics: list[Plugin] | None) -> None:
+        """Compute kfr's own metrics on a few images: what does not fit shows."""
+        usual = standard(len(knowledge.labels), knowledge.attributes)
+        for plugin in (named(metrics) if metrics else usual).values():
+            metric = plugins.make("metric", plugin, knowledge)
+            if plugin.name in BUILTIN["metric"] and not needs_train(metric):
+                metric(self.few)
 
     def report(
         self,
@@ -156,7 +179,8 @@ def evaluate_under(
     interval.
 
     Raises:
-        DataError: other knowledge is of other classes.
+        DataError: other knowledge is of other classes, or does not fit what the model
+            says. Found out before all images are predicted.
     """
     config, parts = opened(run, device=device, data_root=data_root)
     scored = _Scored(parts, config, history(run), parts.model)
@@ -169,6 +193,8 @@ def evaluate_under(
         for other in others
     }
     chosen = _spread(metrics, parts.knowledge)
+    for other in others:
+        scored.rehearse(known[other], chosen)
     return {n: scored.report(k, chosen, interval=interval) for n, k in known.items()}
 
 

@@ -18,6 +18,9 @@ from kfr.objectives import Objective
 from kfr.parallel.batch import gathered_batch
 from kfr.parallel.wrapping import average_gradients, clip_gradients, total_norm
 
+# of output and target: the loss, and the value of every term
+Loss = Callable[[Output, Tensor], tuple[Tensor, Tensor]]
+
 
 class Total(nn.Module):
     """Objectives that add up, each known by name."""
@@ -163,21 +166,30 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
     )
 
 
-def uses_all(model: nn.Module, objective: Total, batch: Batch) -> bool:
-    """Tell if the loss of a batch depends on every parameter of a model.
+def unused(model: nn.Module, objective: Loss, batch: Batch) -> set[str]:
+    """Return the parameters of a model that the loss of a batch does not depend on.
 
     Buffers, gradients and what is drawn later are as they would be without.
     """
-    modules = nn.ModuleList([model, objective])
+    own = [x for x in (model, objective) if isinstance(x, nn.Module)]
+    modules = nn.ModuleList(own)
     kept = _buffers(modules)
-    with torch.random.fork_rng():
+    moving = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    device = batch.images.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         output = told(model.train()(batch.images), batch.codes)
         loss, _ = objective(*gathered_batch(output, batch.targets))
-        parameters = list(model.parameters())
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        found: Sequence[Tensor | None] = [None] * len(moving)
+        if loss.requires_grad:
+            found = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
     with torch.no_grad():
         _restore(modules, kept)
-    return all(gradient is not None for gradient in found)
+    return {n for n, gradient in zip(moving, found, strict=True) if gradient is None}
+
+
+def uses_all(model: nn.Module, objective: Loss, batch: Batch) -> bool:
+    """Tell if the loss of a batch depends on every parameter of a model."""
+    return not unused(model, objective, batch)
 
 
 @contextmanager

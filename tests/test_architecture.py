@@ -50,18 +50,18 @@ metrics.hierarchical metrics.orders metrics.paths models.heads_tree objectives.a
 objectives.attributes objectives.c2am objectives.center objectives.classification
 objectives.hier objectives.hierarchical objectives.label_embedding objectives.levelled
 objectives.metric objectives.metric_learning objectives.qtr objectives.semantic probes
-stepping subject suspicion
+retrieval.weighing stepping subject suspicion
 decisions.classes decisions.climbing embeddings.quality evaluation injection.scales
 localization.measuring metrics.alignment metrics.probing metrics.retrieval
 objectives.frames objectives.geometry retrieval.conditions sections training
-assembly injection.ablation retrieval.lessons retrieval.queries retrieval.tags saving
-sweeps
-folders report_maps retrieval.baselines
+assembly fitting injection.ablation retrieval.lessons retrieval.queries retrieval.tags
+saving sweeps
+folders report_maps retrieval.baselines trial
 recognition scoring
-answering calibration deployment features image_values injection.grouping
-localization.runs report_run retrieval.stage retrieval.student runs
+answering calibration deployment features finished image_values injection.grouping
+localization.runs report_run retrieval.stage retrieval.student
 injection.looking injection.zero_shot localization.pictures localization.writing
-report_grid retrieval.embedding retrieval.evaluating
+report_grid retrieval.embedding retrieval.evaluating runs
 injection.verdict report_figures retrieval.answers retrieval.building
 retrieval.distilling retrieval.judging serving.site
 injection.report report_page retrieval.gallery serving.answers

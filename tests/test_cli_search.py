@@ -14,7 +14,12 @@ from kfr import load
 from kfr.data.images import size_of
 from kfr.data.shapes_drawing import LABELS
 from kfr.features import features_of
-from kfr.retrieval.backward import backward_search, log_masses, reader_of
+from kfr.retrieval.backward import (
+    backward_search,
+    log_masses,
+    losses_of,
+    reader_of,
+)
 from kfr.retrieval.collection import load_collection
 from kfr.retrieval.conditions import condition
 from kfr.retrieval.embedding import outputs_of
@@ -187,6 +192,44 @@ def test_conditions_move_the_query_to_where_they_hold(kfr, here):
     shown = kfr("search", "x", query(), *asked, "--show-path", "--png", "x.png")
     assert "the way" in shown.out
     assert "path" not in printed(kfr("search", "x", query(), *asked, "--json"))
+
+
+def test_images_are_ranked_by_the_loss_of_the_search(kfr, here):
+    kfr("index", "build", "run", "--images", "images", "--to", "x")
+    asked = ["--condition", "group1", "--lambda", 0.2, "--by-loss"]
+    found = printed(kfr("search", "x", query(), *asked, "--show-path", "--json"))
+    recognizer = load("run", "cpu")
+    paths = sorted(Path("images").rglob("*.png"))
+    output = outputs_of(recognizer, paths)
+    reader, z = reader_of(recognizer.model, output), output.embedding
+    allowed = condition(recognizer.knowledge, "group1").allowed[None]
+    with torch.no_grad():
+        losses, order = losses_of(reader, z, z[:1], allowed, 0.2).sort(stable=True)
+    hits = found["found"]
+    assert [hit["path"] for hit in hits] == [
+        str(paths[i].resolve()) for i in order[:10].tolist()
+    ]
+    assert [hit["loss"] for hit in hits] == pytest.approx(
+        losses[:10].tolist(), abs=1e-4
+    )
+    (one,) = found["conditions"]
+    after = log_masses(reader(z[order[:1]]), allowed).exp()
+    assert one["after"] == pytest.approx(after.item(), abs=1e-4)
+    assert [point["step"] for point in found["path"]] == [0, 1]
+    assert found["path"][-1]["nearest"] == hits[0]["path"]
+
+    shown = kfr("search", "x", query(), *asked, "--show-path", "--png", "x.png")
+    assert shown.code == 0, shown.err
+    assert "loss" in shown.out.partition("the way")[2].partition("meets")[2]
+    plain = printed(kfr("search", "x", query(), *asked[:-1], "--json"))
+    assert {hit["loss"] for hit in plain["found"]} == {None}
+    for more, expected in [
+        (["--by-loss"], "no loss without a condition"),
+        ([*asked, "--student"], "--by-loss moves nothing, and --student does"),
+    ]:
+        done = kfr("search", "x", query(), *more)
+        assert done.code == 2
+        assert expected in done.err
 
 
 def test_a_node_of_one_class_is_that_class_and_masses_grow(here):

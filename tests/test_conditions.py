@@ -77,6 +77,14 @@ def test_what_nothing_is_called_is_refused(known, text, error, message):
         condition(known, text)
 
 
+def test_a_value_without_its_attribute_is_recognised(known):
+    for text in ("red", "not:red"):
+        with pytest.raises(
+            UsageError, match=r"'red' is a value of colour; give colour=red"
+        ):
+            condition(known, text)
+
+
 def test_an_attribute_of_one_value_cannot_be_something_else(known):
     known.attributes = {"colour": ("red",)}
     with pytest.raises(UsageError, match="'not:colour=red' leaves no value"):

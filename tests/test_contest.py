@@ -38,6 +38,17 @@ def test_a_contender_is_objectives_and_settings(tmp_path):
         contender("; rate=1")
 
 
+@pytest.mark.parametrize(
+    "setting",
+    ["seed=7", "shuffle=3", "dataset=shapes", "dataset.size=8", "data_root=x"],
+)
+def test_what_all_contenders_share_is_not_one_contenders_own(setting):
+    with pytest.raises(UsageError, match=f"{setting} cannot be one contender's own"):
+        contender(f"hxe; rate=1; {setting}")
+    with pytest.raises(UsageError, match="objective=hxe cannot be"):
+        contender("cross_entropy; objective=hxe")
+
+
 def runs(rng, shift, seeds=3, count=400):
     """Accuracy near a half, and a distance whose mean is `shift`."""
     right = [(rng.random(count) < 0.5).astype(float) for _ in range(seeds)]
@@ -98,6 +109,26 @@ def test_of_no_mistakes_the_severity_is_0_and_no_interval_is_made_up():
     assert not gain.sure
 
 
+def test_a_resample_without_an_image_that_counts_says_nothing():
+    """Of four images one counts: a resample without it is no severity of 0."""
+    values = np.array([np.nan, 6.0, np.nan, np.nan])
+    found = {"a": [{"s": values}], "b": [{"s": values + np.arange(4)}]}
+    assert judge(found, {}, resamples=200)["b"]["s"].gain == (1.0, 1.0, 1.0)
+    sure = {"a": [{"s": values}], "b": [{"s": np.full(4, np.nan)}]}
+    score = judge(sure, {}, resamples=20)["b"]["s"]
+    assert np.isnan([score.mean, *score.gain]).all()
+    assert not score.gain.sure
+
+
+def test_metrics_that_not_all_contenders_have_are_left_out():
+    both = {"x": np.zeros(3), "y": np.ones(3)}
+    found = {"a": [{"z": np.ones(3), **both}], "b": [both], "c": [both]}
+    scores = judge(found, {"c": [{"y": np.ones(3)}]}, resamples=5)
+    assert {name: list(score) for name, score in scores.items()} == {
+        "a": ["y"], "b": ["y"], "c": ["y"],
+    }  # fmt: skip
+
+
 def test_a_control_parts_knowledge_from_the_rest():
     rng = np.random.default_rng(3)
     found = {"base": runs(rng, 5.0), "near": runs(rng, 4.0)}
@@ -126,8 +157,11 @@ def test_advice_says_no_more_than_the_figures():
     assert known.endswith("the rest is knowledge.")
     unknown = advice(judge(found, {"near": runs(rng, 4.0)}))
     assert "what it gains is not knowledge" in unknown
-    assert "stay with it" in advice(judge({"base": runs(rng, 5.0)}, {}))
+    same = {"base": runs(rng, 5.0), "far": runs(rng, 5.5)}
+    assert "stay with it" in advice(judge(same, {}))
     assert "not held against" in advice(judge(found, {}))
+    alone = {"base": found["base"]}
+    assert advice(judge(alone, {})).startswith("There is nothing but base")
     assert not Gain(0.1, -0.1, 0.3).sure
 
 
@@ -172,6 +206,39 @@ def test_permuted_classes_keep_labels_and_the_set_of_distances(distance):
     )
     assert other.labels == known.labels
     assert other.fingerprint not in {known.fingerprint, permuted(known, 4).fingerprint}
+
+
+TINY = (
+    *("compare", "--dataset", "shapes,train=48,test=24,size=16", "--seeds", 1),
+    *("--source", "wordnet", "--epochs", 1, "--set", "backbone=small,width=16"),
+    *("--no-control", "--device", "cpu", "--contender", "cross_entropy"),
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--contender", "cascade"), "cascade: cascade needs a softmax over siblings"),
+        (("--contender", "cosine; head=semantic"), "the head has the class embedding"),
+        (("--metric", "acuracy"), "'acuracy' (did you mean 'accuracy'?)"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_the_first_is_trained(
+    kfr, tmp_path, given, message
+):
+    done = kfr(*TINY, *given, "--out", tmp_path / "contest")
+    assert done.code == 2
+    assert message in done.err
+    assert not (tmp_path / "contest").exists()
+
+
+def test_a_contenders_own_setting_goes_before_a_flag(kfr, tmp_path):
+    out = tmp_path / "contest"
+    done = kfr(*TINY, "--contender", "cross_entropy; epochs=2", "--out", out)
+    assert done.code == 0, done.err
+    texts = [path.read_text() for path in sorted(out.glob("*/seed-0/config.toml"))]
+    assert ["epochs = 1\n" in text for text in texts] == [True, False]
+    assert "epochs = 2\n" in texts[1]
 
 
 @pytest.mark.slow

@@ -23,6 +23,43 @@ def test_of_every_objective_it_is_known_what_it_needs():
     assert sorted(COMPANIONS) == NAMES
 
 
+DEFAULTS = {  # as their papers have them, or methods that are compared with them
+    "alignment": {"temperature": 0.07, "num_dim": 128},
+    "c2am": {"alpha": 0.25},
+    "cascade": {"alpha": 0.0},
+    "center": {"weight": 0.1, "rate": 0.5},
+    "contrastive": {"margin": 1.0, "p": 2.0},
+    "cpcc": {"weight": 1.0, "geometry": "euclidean", "curvature": 1.0},
+    "cross_entropy": {"smoothing": 0.0},
+    "devise": {"margin": 0.1, "embedding": "unitsphere", "classifier_weight": 0.0},
+    "haf": {"consistency": 1, "geometry": 1, "dissimilarity": 1, "margin": 0.6931472},
+    "haframe": {"alpha": 0.4, "gamma": 2.0},
+    "hier": {
+        "proxies": 512, "neighbours": 20, "triplets": 8, "margin": 0.1,
+        "temperature": 0.1, "curvature": 0.1, "radius": 2.3,
+    },
+    "hier_cos": {"alpha": 0.05},
+    "hxe": {"alpha": 0.1, "normalize": False},
+    "info_nce": {"temperature": 0.1},
+    "inverse_correlation": {"embedding": "unitsphere", "classifier_weight": 0.0},
+    "label_embedding": {"tau": 2.0, "alpha": 0.9, "beta": 0.5},
+    "multi_level": {"decay": 1.0},
+    "prototype_distortion": {"weight": 1.0},
+    "qtr": {"alpha": 1.0, "ell": 1.0, "relative": True},
+    "soft_labels": {"beta": 10.0},
+    "tree_supervision": {"kind": "soft"},
+    "triplet": {"margin": 1.0, "p": 2.0, "triplets": "all"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_options_that_are_not_given_are_the_published_ones(name):
+    found = plugins.settled("objective", name)
+    for option, value in DEFAULTS[name].items():
+        wanted = pytest.approx(value) if isinstance(value, float) else value
+        assert found[option] == wanted
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_few_steps_on_shapes_make_its_loss_fall(name, tmp_path):
     config = RunConfig.model_validate(

@@ -91,6 +91,12 @@ def test_centres_follow_the_embeddings_as_wen_et_al_move_them():
     assert value.item() == pytest.approx(0.5 * (4 + 16 + 9) / 3 / 2)
     # (2 + 4) / (1 + 2) and 3 / (1 + 1), half of it
     assert objective.centers.tolist() == [[1, 0], [0, 0], [0, 0.75]]
+    again = made("center,num_dim=2,weight=0.5,rate=0.5")
+    again.centers.copy_(torch.tensor([[1.0, 0], [0, 0], [0, 0.75]]))
+    value = again(output_of(z[1:]), target[1:])
+    assert value.item() == pytest.approx(0.5 * (3**2 + 2.25**2) / 2 / 2)
+    # (4 - 1) / 2 and (3 - 0.75) / 2, half of it
+    assert again.centers.tolist() == [[1.75, 0], [0, 0], [0, 1.3125]]
     shares = torch.tensor([[0.5, 0.5, 0]])
     value = objective(output_of(torch.tensor([[2.0, 1.0]])), shares)
     assert value.item() == pytest.approx(0.5 * (0.5 * 2 + 0.5 * 5) / 2)

@@ -88,6 +88,28 @@ def test_a_perfect_ranking(knowledge):
     assert make("metric", "map", knowledge)(p) == 1
 
 
+@pytest.mark.parametrize("lowest", [0, 6, 12, 13])
+def test_neighbouring_bins_do_not_make_up_for_each_other(lowest, knowledge):
+    """One answer is right and less sure than the other, which is wrong."""
+    sure = torch.tensor([lowest + 0.5, lowest + 1.5], dtype=torch.float64) / 15
+    classes = 100  # the others share what is left, and are less likely
+    logits = torch.log((1 - sure) / (classes - 1))[:, None].repeat(1, classes)
+    logits[:, 1] = sure.log()
+    p = Predictions(torch.zeros(2, 1), logits, torch.tensor([1, 0]))
+    gaps = [1 - float(sure[0]), float(sure[1])]
+    assert make("metric", "ece", knowledge)(p) == pytest.approx(sum(gaps) / 2)
+    assert make("metric", "mce", knowledge)(p) == pytest.approx(max(gaps))
+
+
+def test_a_bin_holds_its_upper_end_and_not_its_lower(knowledge):
+    """Half sure: in the lower of two bins, with what is less sure; and wrong."""
+    logits = torch.tensor([[0.0, 0, -99], [1, 1, 1], [9, 0, 0]], dtype=torch.float64)
+    p = Predictions(torch.zeros(3, 1), logits, torch.tensor([2, 0, 0]))
+    last = float(logits[2].softmax(0)[0])
+    found = make("metric", "ece,bins=2", knowledge)(p)
+    assert found == pytest.approx((abs(1 - 1 / 2 - 1 / 3) + 1 - last) / 3)
+
+
 def test_the_best_order_of_classes_is_worth_1_and_the_worst_0(knowledge):
     distance = torch.tensor(STEPS, dtype=torch.float64)
     target = torch.arange(5)

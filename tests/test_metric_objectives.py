@@ -8,6 +8,7 @@ import torch
 from kfr import plugins
 from kfr.models import Output
 from kfr.objectives.hier import AncestorProxies
+from kfr.objectives.hyperbolic import ball_distances, to_ball
 from kfr.objectives.metric import relations
 
 TARGET = [0, 0, 1, 1, 1, 2, 3, 0]
@@ -133,6 +134,40 @@ def ball(row, c):
 def hyperbolic(u, v, c):
     room = (1 - c * math.hypot(*u) ** 2) * (1 - c * math.hypot(*v) ** 2)
     return math.acosh(1 + 2 * c * math.dist(u, v) ** 2 / room) / math.sqrt(c)
+
+
+@pytest.mark.parametrize("c", [0.1, 0.5, 1.0])
+def test_the_ball_and_its_distances_are_those_of_their_formulas(c):
+    z = drawn(4) * 1.5
+    assert (z.norm(dim=1) > 2.3).any()
+    assert (z.norm(dim=1) < 2.3).any()
+    points = to_ball(z, c, 2.3)
+    expected = [ball(row, c) for row in z.tolist()]
+    torch.testing.assert_close(points, torch.tensor(expected, dtype=torch.double))
+    free = to_ball(z, c)
+    long = free.norm(dim=1) * c**0.5
+    torch.testing.assert_close(long, (c**0.5 * z.norm(dim=1)).tanh(), rtol=1e-4, atol=0)
+    assert (long < 1).all()
+    wanted = [[hyperbolic(u, v, c) for v in expected[:3]] for u in expected[3:]]
+    found = ball_distances(points[3:], points[:3], c)
+    assert found.tolist() == [pytest.approx(row) for row in wanted]
+
+
+def test_the_edge_of_the_ball_is_inside():
+    far = to_ball(torch.tensor([[1e4, 0.0], [-1e4, 0.0]]), 1.0)
+    assert (far.norm(dim=1) < 1).all()
+    assert ball_distances(far, far, 1.0).isfinite().all()
+
+
+def test_hier_draws_no_image_as_its_own_stranger():
+    """Of 4 images none is a mutual neighbour of all: each is drawn with others."""
+    z = torch.tensor([[0.0], [0.1], [1.0], [1.1]])
+    objective = AncestorProxies(torch.zeros(2, 1), (1, 64), (0.1, 0.1), (0.1, 2.3))
+    torch.manual_seed(0)
+    i, j, k = objective._draw(z)
+    assert len(i) == 4 * 64
+    assert (i != k).all()
+    assert (j != k).all()
 
 
 def test_hier_pulls_pairs_to_the_ancestor_they_draw():

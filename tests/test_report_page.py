@@ -192,6 +192,19 @@ def test_a_report_of_other_weights_is_told(runs, tmp_path):
     assert f"accuracy {old:.4f}, now {old - 0.25:.4f}" in out.read_text()
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_runs_scored_on_other_images_do_not_compare(same, runs, tmp_path):
+    first, second = (
+        reported(runs / name, device="cpu") for name in ("plain", "_two terms")
+    )
+    if not same:
+        turned = second.seen._replace(target=second.seen.target.flip(0))
+        second = replace(second, seen=turned)
+    write_report_page([first, second], tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert ("scored on different images" in page) is not same
+
+
 def test_the_page_is_the_same_every_time(runs, tmp_path):
     run = reported(runs / "plain", device="cpu")
     for name in "ab":

@@ -11,7 +11,7 @@ import torch
 from kfr.errors import DataError, UsageError
 from kfr.plugins import make
 from kfr.retrieval import scores
-from kfr.retrieval.backward import backward_search
+from kfr.retrieval.backward import backward_search, losses_of
 from kfr.retrieval.baselines import Asked, ClassMeans
 from kfr.retrieval.collection import Collection, Column, packed
 from kfr.retrieval.conditions import condition
@@ -20,11 +20,13 @@ from kfr.retrieval.evaluating import (
     FILTERED,
     MEANS,
     PLAIN,
+    WEIGHED,
     predicted,
     ranked,
     scored,
     task_of,
     tried,
+    weighed,
 )
 from kfr.retrieval.queries import (
     Query,
@@ -217,7 +219,7 @@ def test_every_way_is_tried_and_scored(stage):
         Query("4.png", ("mammal",)),
     ]
     trial = tried(stage, stage, queries, k=2, weight=0.1)
-    assert list(trial.methods) == [BACKWARD, PLAIN, FILTERED, MEANS]
+    assert list(trial.methods) == [BACKWARD, PLAIN, FILTERED, MEANS, WEIGHED]
     assert trial.ideal.mean == pytest.approx((1 + 0.5 + 1) / 3)
     for i, query in enumerate(queries):  # one at a time, as a reader of the page would
         allowed = [condition(stage.knowledge, t).allowed for t in query.conditions]
@@ -232,6 +234,29 @@ def test_every_way_is_tried_and_scored(stage):
         gain = one.scores[name].mean - other.scores[name].mean
         assert value.mean == pytest.approx(gain)
     assert set(one.behind.values()) == {(0, 0, 0)}
+
+
+@pytest.mark.parametrize("cells", [1, 1 << 23])
+@pytest.mark.parametrize("within", [False, True])
+def test_images_are_ranked_by_the_loss_they_have(stage, within, cells, monkeypatch):
+    monkeypatch.setattr("kfr.retrieval.evaluating._CELLS", cells)
+    queries = [
+        Query("4.png", ("mammal", "colour=blue")),
+        Query("0.png", ("parrot",)),
+        Query("1.png", ("not:dog",)),
+    ]
+    task = task_of(stage, queries, include_query=within)
+    found = weighed(task, 9, 0.4)
+    assert found.shape == (3, 6 + within)
+    for i, query in enumerate(queries):
+        at = int(query.image[0])
+        allowed = [condition(stage.knowledge, t).allowed for t in query.conditions]
+        own = stage.embedding[at : at + 1]
+        losses = losses_of(reader, stage.embedding, own, torch.stack(allowed), 0.4)
+        if not within:
+            losses[at] = torch.inf
+        order = losses.argsort(stable=True)[: 6 + within]
+        assert found[i].tolist() == order.tolist()
 
 
 def test_intervals_are_those_of_resampled_queries():

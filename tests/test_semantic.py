@@ -10,7 +10,7 @@ from kfr import Hierarchy, LabelMapping, build_knowledge, plugins
 from kfr.embeddings import class_embedding
 from kfr.errors import UsageError
 from kfr.models import Output
-from kfr.objectives.targets import rows_of, value_of
+from kfr.objectives.targets import classes_of, rows_of, value_of
 
 NAMES = [
     "inverse_correlation",
@@ -112,6 +112,9 @@ def test_targets_give_rows_and_values_as_classes_and_as_shares():
     assert rows_of(table, shares).tolist() == [[2, 3.5], [1, 2]]
     assert value_of(table, classes).tolist() == [2, 3]
     assert value_of(table, shares).tolist() == [1.5, 3]
+    sets = torch.tensor([[True, True, False], [False, False, True], [False] * 3])
+    assert classes_of(sets).tolist() == [-1, 2, -1]
+    assert classes_of(shares).tolist() == [0, 0]
 
 
 def test_the_classifier_adds_its_share(pets):

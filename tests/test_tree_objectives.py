@@ -55,6 +55,27 @@ def test_hxe_node_by_node(knowledge, normalize):
     assert found == pytest.approx(total / 8, rel=1e-5)
 
 
+@pytest.mark.parametrize("alpha", [0, 0.5])
+@pytest.mark.parametrize(
+    ("classes", "ratios"),
+    [
+        ({"cat", "fish"}, [0.3]),  # both below the root alone
+        ({"parrot", "owl"}, [0.4, 0.3 / 0.4]),  # birds, and some of these
+        ({"cat", "dog"}, [0.4]),
+    ],
+)
+def test_hxe_of_a_set_has_what_is_left_below_the_lowest_node(
+    knowledge, classes, ratios, alpha
+):
+    p = torch.tensor([[0.1, 0.3, 0.2, 0.1, 0.1, 0.2]])
+    target = torch.tensor([[name in classes for name in CLASSES]])
+    objective = plugins.make("objective", f"hxe,alpha={alpha}", knowledge)
+    steps = enumerate(ratios, 1)
+    expected = -sum(math.exp(-alpha * depth) * math.log(q) for depth, q in steps)
+    found = objective(Output(p, p.log()), target).item()
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_hxe_without_a_discount_is_cross_entropy(knowledge):
     logits = drawn(8, 6)
     assert loss_of("hxe,alpha=0", knowledge, logits) == pytest.approx(

@@ -242,7 +242,7 @@ def ready(
         UsageError: a metric needs the training part, and it is not there.
     """
     made = {n: plugins.make("metric", m, knowledge) for n, m in metrics.items()}
-    asking = {name for name, metric in made.items() if _needs_train(metric)}
+    asking = {name for name, metric in made.items() if needs_train(metric)}
     if asking and train is None:
         raise UsageError(
             f"{min(asking)} needs what the model predicts on the training part: "
@@ -263,7 +263,8 @@ def compute(
     return {name: metric(predictions) for name, metric in made.items()}
 
 
-def _needs_train(metric: Callable[..., float]) -> bool:
+def needs_train(metric: Callable[..., float]) -> bool:
+    """Tell whether a metric asks for the training part's predictions, too."""
     called = metric.values if isinstance(metric, Mean) else metric
     return len(inspect.signature(called).parameters) > 1
 

@@ -118,7 +118,7 @@ def semantic(
     layers = nn.ReLU(), nn.BatchNorm1d(size), nn.Linear(size, classes)
     kind = Normalized if normalize else nn.Sequential
     logits = kind(*layers) if classifier else Nearest(points, nearest)
-    return Semantic(nn.Linear(width, size), logits)
+    return Semantic(nn.Linear(width, size), logits, points, embedding)
 
 
 def label_embedding(width: int, knowledge: Knowledge) -> nn.Module:
@@ -145,12 +145,22 @@ class Twice(nn.Module):
 
 
 class Semantic(nn.Module):
-    """A projection whose output is the embedding, and what makes logits of it."""
+    """A projection whose output is the embedding, and what makes logits of it.
 
-    def __init__(self, projection: nn.Module, classifier: nn.Module) -> None:
+    `points` are those of the classes, by the class embedding `embedding`.
+    """
+
+    def __init__(
+        self,
+        projection: nn.Module,
+        classifier: nn.Module,
+        points: Tensor,
+        embedding: str,
+    ) -> None:
         super().__init__()
         self.projection = projection
         self.classifier = classifier
+        self.points, self.embedding = points, embedding
 
     def forward(self, features: Tensor) -> Output:
         """Return embeddings, not normalised, and logits of features `[N, width]`."""

@@ -59,8 +59,13 @@ class Frame(nn.Module):
 
     def __init__(self, rows: Tensor, alpha: float, name: str) -> None:
         super().__init__()
-        self.alpha, self.name = alpha, name
+        self.alpha, self.embedding = alpha, name
         self.register_buffer("rows", rows)
+
+    @property
+    def points(self) -> Tensor:
+        """The points of the classes, as heads have them."""
+        return self.rows
 
     def forward(self, output: Output, target: Tensor) -> Tensor:
         """Return the loss for classes `[B]`, shares of them or sets `[B, C]`.
@@ -69,7 +74,7 @@ class Frame(nn.Module):
             UsageError: the embeddings have not as many numbers as the rows.
         """
         z = output.embedding
-        check_width(z, self.rows.shape[1], self.name)
+        check_width(z, self.rows.shape[1], self.embedding)
         with torch.autocast(z.device.type, enabled=False):
             z, rows = full(z), self.rows.to(full(z).dtype)
             cross = -log_likelihood((z @ rows.T).log_softmax(1), target)

@@ -12,13 +12,21 @@ from torch import Tensor
 
 from kfr.errors import UsageError, suggest
 from kfr.metrics.hierarchical import similarity_of
+from kfr.models import Output
 from kfr.recognition import Recognizer
 from kfr.retrieval import Found
-from kfr.retrieval.backward import Walk, backward_search, log_masses, reader_of
+from kfr.retrieval.backward import (
+    Reader,
+    Walk,
+    backward_search,
+    log_masses,
+    reader_of,
+)
 from kfr.retrieval.collection import Collection
 from kfr.retrieval.conditions import Condition, conditions, meeting, stacked
 from kfr.retrieval.embedding import class_of, outputs_of
 from kfr.retrieval.student import Trained, leap
+from kfr.retrieval.weighing import least_loss
 
 _SHOWN = 10  # points of a path
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -33,6 +41,7 @@ class Hit(NamedTuple):
     relevance: float | None  # 1 - lca_height to the query's class, if both are known
     attributes: Mapping[str, str] = NOTHING  # what else is known of it
     meets: bool | None = None  # all conditions, by its own labels; None: none was asked
+    loss: float | None = None  # what it was ranked by, in place of the cosine
 
 
 class Point(NamedTuple):
@@ -90,41 +99,80 @@ def search(
     steps: int = 100,
     label: str | None = None,
     student: Trained | None = None,
+    by_loss: bool = False,
 ) -> Answer:
     """Return the k images most like one, having moved it to where conditions hold.
 
     Conditions are `texts`, as `kfr.retrieval.conditions` reads them. A `student` moves
-    the image in one pass, as `steps` of the search with its own `weight` would. The
-    query's class is `label`, else the one it has in the collection, else its folder's
-    name; it only serves to grade what is found.
+    the image in one pass, as `steps` of the search with its own `weight` would. With
+    `by_loss` nothing moves: images are ranked by the loss that the search minimises.
+    The query's class is `label`, else the one it has in the collection, else its
+    folder's name; it only serves to grade what is found.
 
     Raises:
-        UsageError: the label is no class of the model's, or its head cannot be read.
+        UsageError: the label is no class of the model's, or its head cannot be read; or
+            there is no condition for a loss, or the index has no norms.
         HierarchyError: a condition is neither a class nor a node.
     """
     true = query_class(collection, image, label)
     asked = conditions(recognizer.knowledge, texts)
+    if by_loss and not asked:
+        raise UsageError("there is no loss without a condition; give --condition")
     output = outputs_of(recognizer, [image])
-    target = output.embedding
     reached: tuple[Asked, ...] = ()
     points: tuple[Point, ...] = ()
+    losses: list[float] | None = None
     if asked:
-        allowed = stacked(asked).to(target.device)
-        reader = reader_of(recognizer.model, output)
-        if student is not None:
-            walk = leap(reader, target, allowed, student)
-        else:
-            options: dict[str, Any] = {"weight": weight, "iterations": steps}
-            walk = backward_search(reader, target, allowed, **options)
-        masses = log_masses(reader(walk.path[:, 0]).detach(), allowed).exp().cpu()
-        target = walk.end
+        way = _Way(weight, steps, student, by_loss)
+        walk, found, masses, losses = way.taken(
+            collection, recognizer, output, asked, k
+        )
         reached = _reached(asked, masses, int(walk.best[0]))
         points = _points(collection, walk, masses)
-    found = collection.index.search(target, k)
+    else:
+        found = collection.index.search(output.embedding, k)
     met = [meeting(collection, recognizer.knowledge, one) for one in asked]
-    hits = _hits(collection, recognizer, found, true, np.all(met, 0) if met else None)
+    fit = np.all(met, 0) if met else None
+    hits = _hits(collection, recognizer, found, true, fit, losses=losses)
     called = None if true < 0 else collection.labels[true]
     return Answer(str(image), called, hits, reached, points)
+
+
+class _Way(NamedTuple):
+    """How images are found under conditions."""
+
+    weight: float
+    steps: int
+    student: Trained | None
+    by_loss: bool
+
+    def taken(
+        self,
+        collection: Collection,
+        recognizer: Recognizer,
+        output: Output,
+        asked: Sequence[Condition],
+        k: int,
+    ) -> tuple[Walk, Found, Tensor, list[float] | None]:
+        """Return the way, what is found, probabilities `[n + 1, c]`, and losses."""
+        reader, query = reader_of(recognizer.model, output), output.embedding
+        allowed, losses = stacked(asked).to(query.device), None
+        if self.by_loss:
+            weight = self.weight
+            given = collection, reader, query, allowed
+            found, loss, walk = least_loss(*given, k=k, weight=weight)
+            losses = loss.tolist()
+        else:
+            walk = self._walk(reader, query, allowed)
+            found = collection.index.search(walk.end, k)
+        masses = log_masses(reader(walk.path[:, 0]).detach(), allowed).exp().cpu()
+        return walk, found, masses, losses
+
+    def _walk(self, reader: Reader, query: Tensor, allowed: Tensor) -> Walk:
+        if self.student is not None:
+            return leap(reader, query, allowed, self.student)
+        options: dict[str, Any] = {"weight": self.weight, "iterations": self.steps}
+        return backward_search(reader, query, allowed, **options)
 
 
 def query_class(collection: Collection, image: Path, label: str | None = None) -> int:
@@ -148,19 +196,23 @@ def _hits(
     recognizer: Recognizer,
     found: Found,
     true: int,
-    met: NDArray[np.bool_] | None,
+    met: NDArray[np.bool_] | None = None,
+    *,
+    losses: Sequence[float] | None = None,
 ) -> tuple[Hit, ...]:
     table = similarity_of(recognizer.knowledge, "lca_height") if true >= 0 else None
 
-    def hit(i: int, similarity: float) -> Hit:
+    def hit(i: int, similarity: float, loss: float | None) -> Hit:
         k = int(collection.targets[i])
         grade = None if table is None or k < 0 else float(table[true, k])
         meets = None if met is None else bool(met[i])
         path, label = collection.paths[i], collection.label(i)
-        return Hit(path, label, similarity, grade, _known(collection, i), meets)
+        return Hit(path, label, similarity, grade, _known(collection, i), meets, loss)
 
-    rows = zip(found.position[0].tolist(), found.similarity[0].tolist(), strict=True)
-    return tuple(hit(i, similarity) for i, similarity in rows)
+    positions, cosines = found.position[0].tolist(), found.similarity[0].tolist()
+    worth = [None] * len(positions) if losses is None else losses
+    rows = zip(positions, cosines, worth, strict=True)
+    return tuple(hit(*row) for row in rows)
 
 
 def _known(collection: Collection, i: int) -> dict[str, str]:

@@ -25,6 +25,7 @@ FORMAT = 1
 SHARD = ".index"  # ends the names of files that are a collection together
 _LEARNT = "index."  # before the names of what an index has learnt
 _COLUMN = "attribute."  # before the name of one, in a file
+_NORMS = "norms"
 NO_COLUMNS: Mapping[str, "Column"] = MappingProxyType({})
 
 
@@ -57,6 +58,7 @@ class Collection:
     run: str  # the model's folder, from the folder of the file
     # name -> what else is known of the images
     attributes: Mapping[str, Column] = field(default_factory=dict)
+    norms: NDArray[np.float32] | None = None  # [N], of the embeddings; None: not kept
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -102,6 +104,7 @@ class Collection:
             paths=packed([*self.paths, *new.paths]),
             targets=np.concatenate([self.targets, new.targets]),
             attributes=_joined(self.attributes, len(self), new.attributes, count),
+            norms=_behind(self.norms, new.embeddings.float().norm(dim=1).cpu().numpy()),
         )
 
 
@@ -117,7 +120,16 @@ def collected(
     width = images.embeddings.shape[1]
     index = plugins.make("index", plugin, width)
     nothing = np.zeros(0, np.int64)
-    empty = Collection(index, str(plugin), packed([]), nothing, labels, model, run)
+    empty = Collection(
+        index,
+        str(plugin),
+        packed([]),
+        nothing,
+        labels,
+        model,
+        run,
+        norms=np.zeros(0, np.float32),
+    )
     _, first = np.unique(np.array(images.paths, dtype=object), return_index=True)
     at = np.sort(first)
     return empty.added(taken(images, at))
@@ -135,6 +147,7 @@ def save_collection(collection: Collection, path: Path) -> None:
         "paths.offsets": paths.offsets,
         **{_LEARNT + name: values for name, values in learnt.items()},
         **{_COLUMN + name: column.codes for name, column in columns.items()},
+        **({} if collection.norms is None else {_NORMS: collection.norms}),
     }
     about = {
         "format": FORMAT,
@@ -185,7 +198,11 @@ def run_of(collection: Collection, path: Path) -> Path:
 
 
 def _collection(arrays: Arrays, about: dict[str, Any]) -> Collection:
-    vectors = arrays["vectors"]
+    vectors, norms = arrays["vectors"], arrays.get(_NORMS)
+    if norms is not None and len(norms) != len(vectors):
+        raise DataError(
+            f"the index has {len(norms)} norms of {len(vectors)} images; build it anew"
+        )
     index: Index = plugins.make("index", about["index"], vectors.shape[1])
     if isinstance(index, Learnt):
         parts = {n: a for n, a in arrays.items() if n.startswith(_LEARNT)}
@@ -204,6 +221,7 @@ def _collection(arrays: Arrays, about: dict[str, Any]) -> Collection:
             name: Column(tuple(values), arrays[f"{_COLUMN}{name}"])
             for name, values in about.get("attributes", {}).items()
         },
+        norms,
     )
 
 
@@ -211,8 +229,9 @@ def _together(parts: Sequence[Collection], folder: Path) -> Collection:
     first, *others = parts
     for other in others:
         first.check(other.model)
-    targets, columns = first.targets, first.attributes
+    targets, columns, norms = first.targets, first.attributes, first.norms
     for other in others:
+        norms = _behind(norms, other.norms)
         columns = _joined(columns, len(targets), other.attributes, len(other))
         targets = np.concatenate([targets, other.targets])
     return replace(
@@ -221,6 +240,7 @@ def _together(parts: Sequence[Collection], folder: Path) -> Collection:
         paths=Chain([cast("Strings", part.paths) for part in parts]),
         targets=targets,
         attributes=columns,
+        norms=norms,
         run=os.path.normpath(Path(folder.resolve().name) / first.run),
     )
 
@@ -263,6 +283,13 @@ def packed(paths: Iterable[str]) -> Strings:
         return Strings.of(paths)
     except UnicodeEncodeError as error:
         raise DataError(f"the file name {error.object!r} is not UTF-8") from None
+
+
+def _behind(
+    some: NDArray[np.float32] | None, more: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    """Return the norms of both, none if those of some are not known."""
+    return None if some is None or more is None else np.concatenate([some, more])
 
 
 def _unit(embeddings: Tensor) -> Vectors:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kfr.decisions import covered
 from kfr.drawing import called
-from kfr.errors import UsageError, suggest
+from kfr.errors import HierarchyError, UsageError, suggest
 from kfr.knowledge import Knowledge
 from kfr.retrieval.collection import Collection
 
@@ -128,7 +128,15 @@ def _having(values: tuple[str, ...], attribute: str, value: str) -> Tensor:
 def _at_or_below(knowledge: Knowledge, text: str) -> Tensor:
     if text in knowledge.labels:
         return torch.tensor([label == text for label in knowledge.labels])
-    nodes = called(knowledge.hierarchy, text)
+    try:
+        nodes = called(knowledge.hierarchy, text)
+    except HierarchyError:
+        for name, values in knowledge.attributes.items():
+            if text in values:
+                raise UsageError(
+                    f"{text!r} is a value of {name}; give {name}={text}"
+                ) from None
+        raise
     sets = covered(knowledge)[nodes]
     if (sets != sets[0]).any():
         ids = ", ".join(knowledge.hierarchy.nodes[node] for node in nodes)

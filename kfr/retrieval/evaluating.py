@@ -16,7 +16,7 @@ from kfr.errors import DataError
 from kfr.metrics.hierarchical import similarity_of
 from kfr.ranking import best_first
 from kfr.retrieval import scores
-from kfr.retrieval.backward import backward_search
+from kfr.retrieval.backward import backward_search, log_masses
 from kfr.retrieval.baselines import Asked, ClassMeans, Mover, unmoved
 from kfr.retrieval.conditions import Condition, condition, spans_of
 from kfr.retrieval.queries import Query, masks_of
@@ -26,6 +26,7 @@ from kfr.retrieval.tags import tags_of, wanted_tags
 
 BACKWARD, PLAIN = "backward search", "nearest"
 FILTERED, MEANS = "nearest of predicted", "class means"
+WEIGHED = "by loss"
 _CELLS = 1 << 23  # similarities worked on at once
 
 
@@ -89,8 +90,9 @@ def tried(
 
     Backward search with that weight (lambda) and `others`; the nearest images; of these
     first those of which the model says that they meet the conditions; embedding
-    arithmetic with class means of the training part. The query itself is not among
-    what is searched, unless `include_query`.
+    arithmetic with class means of the training part; all images by the loss that the
+    search minimises. The query itself is not among what is searched, unless
+    `include_query`.
 
     Raises:
         DataError: a query is not in the split.
@@ -106,14 +108,17 @@ def tried(
     means = ClassMeans(taught.collection, taught.embedding, learnt, stage.collection)
     movers: dict[str, Mover] = {BACKWARD: backward, **(others or {})}
     movers |= {PLAIN: unmoved, FILTERED: unmoved, MEANS: means}
-    found, values, times = {}, {}, {}
+    found, times = {}, {}
     for name, mover in movers.items():
         start = time.perf_counter()
         ends = _moved(mover, task)
         times[name] = 1e3 * (time.perf_counter() - start) / len(queries)
         first = predicted(task) if name == FILTERED else None
         found[name] = ranked(task, ends, k, first)
-        values[name] = scored(task, found[name])
+    start = time.perf_counter()
+    found[WEIGHED] = weighed(task, k, weight)
+    times[WEIGHED] = 1e3 * (time.perf_counter() - start) / len(queries)
+    values = {name: scored(task, order) for name, order in found.items()}
     best = task.relevant.sum(1).clamp(max=k).double() / k
     return Trial(
         task,
@@ -190,6 +195,26 @@ def ranked(task: Task, ends: Tensor, k: int, first: Tensor | None = None) -> Ten
         if first is not None:
             similar += 4 * first[rows]  # cosines lie between -1 and 1
         found.append(best_first(task.hidden(rows, similar), k))
+    return torch.cat(found)
+
+
+def weighed(task: Task, k: int, weight: float) -> Tensor:
+    """Return the k images of the least loss of a backward search, `[B, k]`."""
+    stage, embedding = task.stage, task.stage.embedding.cpu().float()
+    k = min(k, len(embedding) - (not task.include_query))
+    every = {one.text: one for some in task.asked for one in some}
+    masses = {
+        text: log_masses(stage.chances, one.allowed[None])[:, 0]
+        for text, one in every.items()
+    }
+    found = []
+    for rows in torch.arange(len(task.at)).split(max(1, _CELLS // len(embedding))):
+        own = embedding[torch.from_numpy(task.at)[rows]]
+        far = torch.cdist(own, embedding, p=1) / embedding.shape[1]
+        given = [task.asked[i] for i in rows.tolist()]
+        reached = [torch.stack([masses[one.text] for one in g]).mean(0) for g in given]
+        gain = torch.stack(reached) - weight * far
+        found.append(best_first(task.hidden(rows, gain), k))
     return torch.cat(found)
 
 

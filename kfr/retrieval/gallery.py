@@ -45,7 +45,8 @@ def _caption(rank: int, hit: Hit, names: Sequence[str]) -> str:
     met = {None: "", True: ", meets", False: ", fails"}[hit.meets]
     shown = [hit.label or Path(hit.path).name]
     shown += [hit.attributes[n] for n in dict.fromkeys(names) if n in hit.attributes]
-    return f"{rank}. {', '.join(shown)}\n{hit.similarity:.3f}{grade}{met}"
+    worth = f"{hit.similarity:.3f}" if hit.loss is None else f"loss {hit.loss:.3f}"
+    return f"{rank}. {', '.join(shown)}\n{worth}{grade}{met}"
 
 
 def _draw(place: Any, path: str, caption: str) -> None:
