@@ -131,8 +131,8 @@ def _told(
 
 
 def _show(result: Any, sentence: str) -> None:
+    from kfr.contest import gained, spread
     from kfr.injection.looking import BOTH
-    from kfr.injection.report import gained, mean
 
     metrics = ["accuracy", *(["hier_dist@5"] * ("hier_dist@5" in _first(result)))]
     metrics += [BOTH] * (BOTH in _first(result))
@@ -142,7 +142,7 @@ def _show(result: Any, sentence: str) -> None:
             *(
                 text
                 for x in (by_metric[m] for m in metrics)
-                for text in (mean(x.mean, x.deviation), gained(x.gain))
+                for text in (spread(x.mean, x.deviation), gained(x.gain))
             ),
         )
         for arm, by_metric in result.scores.items()
@@ -151,7 +151,7 @@ def _show(result: Any, sentence: str) -> None:
     show_table(("knowledge", *columns), rows, "mean and deviation over seeds")
     names = [layer.layer for layer in next(iter(result.layers.values()))]
     grouped = [
-        (arm, *(mean(layer.silhouette, layer.deviation) for layer in some))
+        (arm, *(spread(layer.silhouette, layer.deviation) for layer in some))
         for arm, some in result.layers.items()
     ]
     show_table(("knowledge", *names), grouped, "silhouette by superclass")
@@ -165,13 +165,13 @@ def _first(result: Any) -> Any:
 
 
 def _show_unseen(unseen: Any) -> None:
-    from kfr.injection.report import gained, mean
+    from kfr.contest import gained, spread
     from kfr.injection.zero_shot import AMONG
 
     rows = [
         (
             arm,
-            *(mean(of.means[n], of.deviations[n]) for n in of.means),
+            *(spread(of.means[n], of.deviations[n]) for n in of.means),
             gained(of.over_control.get(AMONG)),
         )
         for arm, of in unseen.items()

@@ -1,6 +1,5 @@
 """`kfr compare`."""
 
-from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,28 +150,19 @@ def _plain(scores: Any) -> Any:
 
 
 def _show(scores: Any, metrics: list[str]) -> None:
+    from kfr.contest import gained, spread
+
     for metric in metrics:
         rows = [
             (
                 name,
-                _mean(by_metric[metric]),
-                *(_gain(by_metric[metric], key) for key in ("gain", "survives")),
-                _gain(by_metric[metric], "knowledge"),
+                spread(by_metric[metric].mean, by_metric[metric].deviation),
+                *(
+                    gained(getattr(by_metric[metric], key))
+                    for key in ("gain", "survives", "knowledge")
+                ),
             )
             for name, by_metric in scores.items()
         ]
         columns = ("", metric, "over the baseline", "with a shuffled tree", "knowledge")
         show_table(columns, rows)
-
-
-def _mean(score: Any) -> str:
-    spread = "" if isnan(score.deviation) else f" ± {score.deviation:.4f}"
-    return f"{score.mean:.4f}{spread}"
-
-
-def _gain(score: Any, key: str) -> str:
-    gain = getattr(score, key)
-    if gain is None:
-        return ""
-    mark = " *" if gain.sure else ""
-    return f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]{mark}"

@@ -53,9 +53,6 @@ def classes(
     if to:
         write_classes(table, knowledge.labels, to)
         facts["written"] = str(to)
-    if not json:
-        rounded = {k: f"{v:.4g}" for k, v in facts.items() if isinstance(v, float)}
-        facts |= rounded
     show(f"class embeddings of {knowledge.settings['dataset']}", facts, json)
 
 

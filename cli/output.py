@@ -24,7 +24,8 @@ def show_facts(title: str, facts: dict[str, Any]) -> None:
     typer.secho(title, bold=True)
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
-        typer.echo(f"  {name:<{width}}  {value}")
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        typer.echo(f"  {name:<{width}}  {shown}")
 
 
 def show(title: str, facts: dict[str, Any], json: bool) -> None:

@@ -5,6 +5,7 @@ with its classes permuted: what they still gain then is not knowledge.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import NamedTuple
 
@@ -194,6 +195,24 @@ def _mean(values: Floats) -> float:
     """Return the mean of what counts, 0 of nothing, as metrics do."""
     counted = values[~np.isnan(values)]
     return float(counted.mean()) if len(counted) else 0.0
+
+
+def spread(mean: float | None, deviation: float | None) -> str:
+    """Return a mean with its deviation, where there is one, as text."""
+    if mean is None:
+        return ""
+    known = deviation is not None and not isnan(deviation)
+    return f"{mean:.4f} ± {deviation:.4f}" if known else f"{mean:.4f}"
+
+
+def signed(gain: Gain) -> str:
+    """Return a difference with its interval, as text."""
+    return f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+
+
+def gained(gain: Gain | None) -> str:
+    """Return a difference with its interval, starred where 0 lies outside."""
+    return "" if gain is None else signed(gain) + " *" * gain.sure
 
 
 def advice(scores: Mapping[str, Mapping[str, Score]]) -> str:

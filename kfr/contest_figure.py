@@ -1,6 +1,7 @@
 """Accuracy against the distance of mistakes, a point for each contender."""
 
 from collections.abc import Mapping
+from math import isnan
 from pathlib import Path
 
 from kfr.contest import Score
@@ -49,4 +50,4 @@ def contest_figure(scores: Mapping[str, Mapping[str, Score]], path: Path) -> Non
 
 
 def _bar(score: Score) -> float | None:
-    return None if score.deviation != score.deviation else score.deviation
+    return None if isnan(score.deviation) else score.deviation

@@ -7,7 +7,15 @@ import pytest
 from PIL import Image
 
 from kfr import Hierarchy, LabelMapping, build_knowledge
-from kfr.contest import Gain, advice, contender, folder_of, judge
+from kfr.contest import (
+    Gain,
+    advice,
+    contender,
+    folder_of,
+    gained,
+    judge,
+    spread,
+)
 from kfr.contest_figure import contest_figure
 from kfr.errors import UsageError
 from kfr.knowledge import permuted
@@ -131,6 +139,14 @@ def test_a_control_parts_knowledge_from_the_rest():
         score.gain.value
     )
     assert score.knowledge.sure
+
+
+def test_figures_as_text():
+    assert spread(0.5, 0.25) == "0.5000 ± 0.2500"
+    assert spread(0.5, None) == spread(0.5, float("nan")) == "0.5000"
+    assert spread(None, None) == gained(None) == ""
+    assert gained(Gain(0.1, -0.2, 0.3)) == "+0.1000 [-0.2000, +0.3000]"
+    assert gained(Gain(-0.1, -0.2, -0.05)) == "-0.1000 [-0.2000, -0.0500] *"
 
 
 def test_advice_says_no_more_than_the_figures():

@@ -5,11 +5,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kfr.contest import Gain, Score
+from kfr.contest import Gain, Score, gained, spread
 from kfr.figures import new_figure, png, saved, svg
 from kfr.files import write_whole
 from kfr.injection.looking import BOTH, DELETION, INSERTION, Looked
-from kfr.injection.verdict import Layer, Unseen, Verdict, signed
+from kfr.injection.verdict import Layer, Unseen, Verdict
 from kfr.injection.zero_shot import AMONG
 from kfr.page import Section, cell, chart, number, page, photos, table
 
@@ -62,8 +62,8 @@ def gains_figure(scores: Mapping[str, Mapping[str, Score]]) -> "Figure":
     for axes, metric in zip(panels, metrics, strict=True):
         for at, arm in enumerate(arms):
             gain = scores[arm][metric].gain or Gain(0.0, 0.0, 0.0)
-            spread = [[gain.value - gain.low], [gain.high - gain.value]]
-            axes.errorbar(gain.value, at, xerr=spread, fmt="o", capsize=3, color="C0")
+            ends = [[gain.value - gain.low], [gain.high - gain.value]]
+            axes.errorbar(gain.value, at, xerr=ends, fmt="o", capsize=3, color="C0")
         axes.axvline(0, color="grey", linewidth=1)
         axes.set(title=f"{metric}, over none", yticks=range(len(arms)))
         axes.set_yticklabels(arms)
@@ -133,21 +133,11 @@ def _scores(by_metric: Mapping[str, Score], metrics: Sequence[str]) -> list[str]
     found = []
     for metric in metrics:
         score = by_metric[metric]
-        found += [number(mean(score.mean, score.deviation)), number(gained(score.gain))]
+        found += [
+            number(spread(score.mean, score.deviation)),
+            number(gained(score.gain)),
+        ]
     return found
-
-
-def mean(value: float | None, deviation: float | None) -> str:
-    """Return a mean with its standard deviation, where there is one."""
-    if value is None:
-        return ""
-    known = deviation is not None and deviation == deviation  # noqa: PLR0124  no NaN
-    return f"{value:.4f} ± {deviation:.4f}" if known else f"{value:.4f}"
-
-
-def gained(gain: Gain | None) -> str:
-    """Return a difference with its interval, starred where 0 lies outside."""
-    return "" if gain is None else signed(gain) + " *" * gain.sure
 
 
 def _looks(result: Verdict, figures: Mapping[str, "Figure"]) -> str:
@@ -177,7 +167,7 @@ def _looks(result: Verdict, figures: Mapping[str, "Figure"]) -> str:
 def _grouping(layers: Mapping[str, Sequence[Layer]]) -> str:
     names = [layer.layer for layer in next(iter(layers.values()))]
     rows = [
-        [cell(arm), *(number(mean(x.silhouette, x.deviation)) for x in some)]
+        [cell(arm), *(number(spread(x.silhouette, x.deviation)) for x in some)]
         for arm, some in layers.items()
     ]
     said = (
@@ -205,7 +195,7 @@ def _zero_shot(unseen: Mapping[str, Unseen]) -> str:
     rows = [
         [
             cell(arm),
-            *(number(mean(of.means[n], of.deviations[n])) for n in of.means),
+            *(number(spread(of.means[n], of.deviations[n])) for n in of.means),
             number(gained(of.over_control.get(AMONG))),
         ]
         for arm, of in unseen.items()

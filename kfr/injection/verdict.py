@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from kfr.contest import Gain, Score, Values, judge
+from kfr.contest import Gain, Score, Values, judge, signed
 from kfr.image_values import image_values
 from kfr.injection.ablation import NONE
 from kfr.injection.grouping import grouping
@@ -116,11 +116,6 @@ def _owed(metric: str, over_wrong: Gain) -> str:
     if high < 0:
         return f"In {metric} true knowledge is worse than wrong, beyond chance."
     return f"On this budget no gain in {metric} is owed to what the knowledge says."
-
-
-def signed(gain: Gain) -> str:
-    """Return a difference with its interval."""
-    return f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
 
 
 def as_json(result: Verdict, stages: Mapping[str, str]) -> dict[str, Any]:
