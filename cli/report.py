@@ -24,9 +24,14 @@ def report(
     The page holds all it shows and asks no other machine for anything. Needs the extra
     `report`.
     """
+    from kfr.errors import UsageError
     from kfr.report_page import write_report_page
     from kfr.report_run import reported
 
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder; give a file, {out / 'report.html'}")
+    if png and png.exists() and not png.is_dir():
+        raise UsageError(f"--png {png} is a file; give a folder")
     found = []
     for run in dict.fromkeys(runs):
         typer.echo(f"kfr: predicting with {run}", err=True)

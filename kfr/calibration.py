@@ -145,6 +145,8 @@ def tried(
     Raises:
         UsageError: it needs a held-out part, and there is none.
     """
+    for text in decisions:
+        plugins.check("decision", Plugin.parse(text))
     config, parts = opened(run, device=device, data_root=data_root)
     test = _predicted(parts, config, parts.test)
     found = {}

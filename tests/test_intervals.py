@@ -47,8 +47,13 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(alignment, "_BLOCK", 4)
 
 
+SPREAD = without_ties(6)._replace(target=torch.tensor([0, 1, 2, 4, 1, 2]))
+
+
 @pytest.mark.parametrize("name", AGAIN)
-@pytest.mark.parametrize("given", [predictions(43), without_ties(6), without_ties(43)])
+@pytest.mark.parametrize(
+    "given", [predictions(43), without_ties(6), SPREAD, without_ties(43)]
+)
 def test_resamples_are_worth_what_they_are_worth_computed_again(name, given, knowledge):
     """With six images, most resamples lack some class."""
     metric = make("metric", name, knowledge)

@@ -96,3 +96,21 @@ def test_the_centre_box_covers_half_of_the_image_at_the_usual_threshold():
     share = (centre_map(224, 224) > TAU).any(0).mean()
     assert share**2 == pytest.approx(0.5, abs=0.05)
     assert WIDTH > 0
+
+
+def test_what_cannot_come_out_is_refused_before_any_map(kfr, run, tmp_path, pets):
+    from kfr import LabelMapping, build_knowledge, save_knowledge
+
+    (tmp_path / "file").write_text("")
+    done = kfr("localize", run, "--out", tmp_path / "file", "--explainer", "none")
+    assert done.code == 2
+    assert "file is a file; give a folder" in done.err
+    mapping = LabelMapping(dataset="pets", nodes={"Cat": "cat", "Dog": "dog"})
+    (tmp_path / "cats").mkdir()
+    stored = tmp_path / "cats" / "knowledge.safetensors"
+    save_knowledge(build_knowledge(pets, mapping), stored)
+    given = ("--out", tmp_path / "out", "--explainer", "none")
+    done = kfr("localize", run, *given, "--baseline", tmp_path / "cats")
+    assert done.code == 3
+    assert "cats has learnt other classes than" in done.err
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,9 @@
 """The metrics beside `kfr.metrics` itself, against loops written from formulas."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from garden import STEPS, planted, predictions, without_ties
@@ -9,6 +11,7 @@ from metrics_slowly import ORDER, SLOW, knn_slowly
 from probe_slowly import probe_slowly
 from test_metrics import SLOW as PLAIN
 
+from kfr.distance import DistanceMatrix
 from kfr.errors import DataError, UsageError
 from kfr.metrics import (
     Predictions,
@@ -108,6 +111,18 @@ def test_a_bin_holds_its_upper_end_and_not_its_lower(knowledge):
     last = float(logits[2].softmax(0)[0])
     found = make("metric", "ece,bins=2", knowledge)(p)
     assert found == pytest.approx((abs(1 - 1 / 2 - 1 / 3) + 1 - last) / 3)
+
+
+@pytest.mark.parametrize("kind", ["pearson", "spearman", "cpcc"])
+def test_where_all_is_equally_far_nothing_is_aligned(kind, knowledge):
+    metric = f"latent_alignment,kind={kind}"
+    p = without_ties(20)
+    alike = p._replace(embedding=torch.ones(20, 2))
+    assert make("metric", metric, knowledge)(alike) == 0
+    two = p.take(torch.nonzero((p.target == 0) | (p.target == 2)).flatten())
+    assert make("metric", metric, knowledge)(two) == 0
+    flat = replace(knowledge, distances=DistanceMatrix(1 - np.eye(5)))
+    assert make("metric", metric, flat)(p) == 0
 
 
 def test_the_best_order_of_classes_is_worth_1_and_the_worst_0(knowledge):

@@ -8,7 +8,8 @@ from torch import nn
 
 from kfr import plugins
 from kfr.ancestry import ways_down
-from kfr.errors import DataError
+from kfr.calibration import tried
+from kfr.errors import DataError, UsageError
 from kfr.folders import knowledge_of
 from kfr.metrics import Mean
 from kfr.plugins import Plugin
@@ -81,3 +82,13 @@ def test_what_fits_is_scored_on_all(run, metric):
     reports = scored(run, "flat.txt", metric, "full_path_accuracy")
     assert passed == [8, 32, 32, 32]
     assert len(reports) == 2
+
+
+@pytest.mark.parametrize("wrong", ["argmix", "back_off,rsk=0.1", "back_off,risk=2"])
+def test_a_decision_that_is_none_is_refused_before_any_image(run, wrong):
+    passed.clear()
+    with pytest.raises(UsageError):
+        tried(run, ["argmax", wrong], device="cpu")
+    assert passed == []
+    assert list(tried(run, ["argmax"], device="cpu")) == ["argmax"]
+    assert passed == [32, 32, 32]

@@ -248,3 +248,11 @@ def contrast(page):
         )
         light.append(0.2126 * red + 0.7152 * green + 0.0722 * blue)
     return (max(light) + 0.05) / (min(light) + 0.05)
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_predicting(kfr, tmp_path):
+    (tmp_path / "file").write_text("")
+    folder = kfr("report", tmp_path / "none", "--out", tmp_path)
+    assert (folder.code, "is a folder; give a file" in folder.err) == (2, True)
+    file = kfr("report", tmp_path / "none", "--png", tmp_path / "file")
+    assert (file.code, "is a file; give a folder" in file.err) == (2, True)
