@@ -1,7 +1,12 @@
 """Who is let in, and what is refused."""
 
+from email.message import Message
+
 import pytest
 from served import alive, loopback_only
+
+from kfr.serving import RefusedError
+from kfr.serving.door import Door
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +67,67 @@ def test_the_cookie_opens_only_for_our_own_page(there):
     assert there.post("/api/classify", body, **own, Origin="null").status == 403
     wrong = f"{cookie[:-1]}{'a' if cookie[-1] != 'a' else 'b'}"
     assert there.get("/", X_Kfr_Token=None, Cookie=wrong).status == 403
+
+
+def given(**headers):
+    found = Message()
+    for name, value in headers.items():
+        found[name.replace("_", "-")] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "fits"),
+    [
+        ("0.0.0.0", "192.168.0.7:8642", True),  # a number: no name was bound to it
+        ("0.0.0.0", "[fe80::7]:8642", True),
+        ("0.0.0.0", "localhost:8642", True),
+        ("0.0.0.0", "evil.example:8642", False),
+        ("0.0.0.0", "192.168.0.7.evil.example", False),
+        ("0.0.0.0", "", False),
+        ("box.lan", "BOX.lan:8642", True),
+        ("box.lan", "other.lan", False),
+        ("::1", "[::1]:8642", True),
+        ("::1", "192.168.0.7", False),
+    ],
+)
+def test_other_machines_come_by_number_or_by_the_name_that_was_given(host, name, fits):
+    door = Door(host)
+    asked = given(Host=name, X_Kfr_Token=door.token)
+    if fits:
+        assert door.check("GET", "/api/about", asked) == {}
+        return
+    with pytest.raises(RefusedError) as refused:
+        door.check("GET", "/api/about", asked)
+    assert refused.value.status == 421
+
+
+def test_what_a_browser_says_of_the_page_decides_only_where_it_says_it():
+    """Older browsers, and programs with the cookie, send neither header to read."""
+    door = Door("127.0.0.1")
+    own = {"Host": "127.0.0.1:1", "Cookie": f"a=b; {door.cookie}={door.token}"}
+    for method, more, fits in [
+        ("GET", {}, True),
+        ("GET", {"Sec_Fetch_Site": "none"}, True),
+        ("GET", {"Origin": "http://127.0.0.1:1"}, True),
+        ("GET", {"Origin": "http://127.0.0.1:2"}, False),
+        ("GET", {"Sec_Fetch_Site": "same-site"}, False),
+        ("POST", {}, False),
+        ("POST", {"Sec_Fetch_Site": "none"}, False),
+        ("POST", {"Sec_Fetch_Site": "same-origin"}, True),
+        (
+            "POST",
+            {"Sec_Fetch_Site": "cross-site", "Origin": "http://127.0.0.1:1"},
+            False,
+        ),
+    ]:
+        asked = given(**own, **more)
+        if fits:
+            assert door.check(method, "/api/about", asked) == {}
+            continue
+        with pytest.raises(RefusedError, match="from another page") as refused:
+            door.check(method, "/api/about", asked)
+        assert refused.value.status == 403
 
 
 # What is refused
