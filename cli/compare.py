@@ -88,7 +88,6 @@ def _planned(
         KfrError: it makes no sense, or the run that is there was trained otherwise.
     """
     from kfr.contest import CONTROL, folder_of
-    from kfr.defaults import completed
     from kfr.errors import UsageError, listed
     from kfr.folders import differences
     from kfr.plugins import check
@@ -99,7 +98,7 @@ def _planned(
     own += [f"shuffle={CONTROL + seed}"] if shuffled else []
     asked = {**given, "settings": own, "objective": list(who.objectives)}
     asked = {k: v for k, v in asked.items() if k not in {"seeds", "metric"}}
-    chosen = run_config(completed(options.gathered(asked), ("dataset", "hierarchy")))
+    chosen = run_config(options.gathered(asked, needed=options.RUN))
     for objective in chosen.objective:
         check("objective", objective)
     check("head", chosen.head)

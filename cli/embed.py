@@ -37,16 +37,14 @@ def classes(
     json: options.Json = False,
 ) -> None:
     """Make class embeddings, say how well they keep the class distances, write them."""
-    from kfr.defaults import completed
     from kfr.embeddings import class_embedding, named
     from kfr.embeddings.files import check_name, write_classes
     from kfr.embeddings.quality import quality
 
     if to:
         check_name(to)
-    given = options.gathered(ctx.params)
-    needed = ("hierarchy",) if "dataset" in given else ("hierarchy", "dataset")
-    knowledge = options.knowledge_of(completed(given, needed))
+    given = options.gathered(ctx.params, needed=("hierarchy",))
+    knowledge = options.knowledge_of(given)
     table = class_embedding(method, knowledge)
     curved = named(method).name == "poincare"
     facts: dict[str, Any] = {

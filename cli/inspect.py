@@ -139,11 +139,7 @@ def mapping_of_labels(
 
 def _completed(ctx: typer.Context) -> dict[str, Any]:
     """Return what is asked for, over the defaults of this folder."""
-    from kfr.defaults import completed
-
-    given = options.gathered(ctx.params)
-    needed = ("hierarchy",) if "dataset" in given else ("hierarchy", "dataset")
-    return completed(given, needed)
+    return options.gathered(ctx.params, needed=("hierarchy",))
 
 
 def _sections(

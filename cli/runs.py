@@ -97,13 +97,11 @@ def train(
     What is not given comes from --config, from ./kfr.toml, or from the last build.
     With --resume, from the run itself.
     """
-    from kfr.defaults import completed
     from kfr.folders import free_folder
     from kfr.settings import run_config
 
-    given = options.gathered(ctx.params, base=out if resume else None)
-    values = given if resume else completed(given, ("dataset", "hierarchy"))
-    chosen = run_config(values)
+    base, needed = (out, None) if resume else (None, options.RUN)
+    chosen = run_config(options.gathered(ctx.params, base, needed))
     folder = out or free_folder(chosen)
     report = train_into(
         chosen, folder, resume=resume, checkpoint=checkpoint, changes=allow_changes

@@ -55,12 +55,11 @@ def sweep(
 
 
 def _run(given: dict[str, Any], cell: Any) -> Any:
-    from kfr.defaults import completed
     from kfr.settings import run_config
 
     values = [f"{k}={v}" for k, v in cell.values.items()]
-    asked = options.gathered({**given, "settings": [*values, f"seed={cell.seed}"]})
-    chosen = run_config(completed(asked, ("dataset", "hierarchy")))
+    asked = {**given, "settings": [*values, f"seed={cell.seed}"]}
+    chosen = run_config(options.gathered(asked, needed=options.RUN))
     return train_once(chosen, cell.folder)
 
 

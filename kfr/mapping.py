@@ -190,8 +190,9 @@ def _no_mapping(
     )
     return (
         f"no node is known for {len(unknown)} of the {count} labels of {dataset!r}: "
-        "give --mapping FILE (or --mapping index, if class k is the node called k); "
-        f"or call the nodes as the labels; {shipped}. Not nodes:"
+        "call the nodes as the labels, or give --mapping FILE, for which "
+        "`kfr mapping suggest` has proposals (or --mapping index, if class k is the "
+        f"node called k); {shipped}. Not nodes:"
         f"{listed(problems, count=len(unknown))}"
     )
 

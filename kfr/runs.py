@@ -26,6 +26,7 @@ from kfr.evaluation import evaluate
 from kfr.folders import (
     begin,
     knowledge_of,
+    leave_free,
     store_knowledge,
 )
 from kfr.knowledge import Knowledge, with_attributes
@@ -72,9 +73,14 @@ def train(
             begin(config, out, resume=resume, changes=changes)
         parallel.barrier()
         here = config.model_copy(update={"device": str(device)})
-        run = _Run.opened(here, out, checkpoint)
-        place = run.place(checkpoint, changes=changes)
-        yield from run.train(place, asked, watch)
+        try:
+            run = _Run.opened(here, out, checkpoint)
+            place = run.place(checkpoint, changes=changes)
+            yield from run.train(place, asked, watch)
+        except KfrError:
+            if parallel.is_first():
+                leave_free(out)
+            raise
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ What is asked for nearest to the command wins: an option, then `--set key=value`
 
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ def layered(*layers: Values) -> Values:
     """Join values, later layers first.
 
     A mapping belongs to its hierarchy and data set, a data root to its data set: where
-    a later layer changes these, an earlier layer's mapping or root is dropped.
+    a later layer names others, an earlier layer's mapping or root is dropped. A data
+    set with other options is the same one.
     """
     joined: Values = {}
     for layer in layers:
@@ -66,7 +67,7 @@ def layered(*layers: Values) -> Values:
         changed = {
             k
             for k in ("hierarchy", "dataset")
-            if k in given and given[k] != joined.get(k)
+            if k in given and k in joined and _other(k, given[k], joined[k])
         }
         if changed:
             joined.pop("mapping", None)
@@ -76,9 +77,22 @@ def layered(*layers: Values) -> Values:
     return joined
 
 
-def combined(below: Values, settings: Iterable[str], flags: Values) -> Values:
+def _other(key: str, later: Any, earlier: Any) -> bool:
+    if key == "dataset":
+        return Plugin.parse(later).name != Plugin.parse(earlier).name
+    return bool(later != earlier)
+
+
+def combined(
+    below: Values,
+    settings: Iterable[str],
+    flags: Values,
+    complete: Callable[[Values], Values] = dict,
+) -> Values:
     """Return values under `key=value` settings, under flags.
 
+    `complete` is given what they say and puts defaults below, so that options of the
+    defaults, and their phases, can be set, too.
     `objective.qtr.alpha=3` sets an option of one of several plug-ins, unless the flag
     that names the plug-in says otherwise. Epochs are of each of the phases below.
 
@@ -97,7 +111,7 @@ def combined(below: Values, settings: Iterable[str], flags: Values) -> Values:
             dotted.append((key, rest, value))
         else:
             plain[key] = _parsed(value)
-    values = layered(below, plain, flags)
+    values = complete(layered(below, plain, flags))
     given = {k: v for k, v in {**plain, **flags}.items() if v is not None}
     if values.get("phase") and "phase" not in given:
         values["phase"] = _phases(values["phase"], given)
