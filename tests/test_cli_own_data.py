@@ -103,3 +103,16 @@ def test_pictures_of_every_kind_are_recognised(kfr, built):
     done = kfr("predict", "r", *names, "--json")
     assert done.code == 0, done.err
     assert list(json.loads(done.out)) == names
+    done = kfr("predict", "r", names[0], "gone.png")
+    assert (done.code, done.err) == (4, "kfr: there is no such image:\n  gone.png\n")
+    done = kfr("predict", "r", "odd")
+    assert done.code == 3
+    assert done.err == "kfr: odd is a folder; name the images in it: odd/*\n"
+
+
+def test_suggestions_are_no_mapping(kfr, shop):
+    assert kfr("mapping", "suggest", "photos", "--out", "look.json").code == 0
+    done = kfr("mapping", "check", "look.json", "--hierarchy", "tree.txt")
+    assert done.code == 3
+    assert "look.json: these are suggestions" in done.err
+    assert len(done.err) < 300
