@@ -165,6 +165,7 @@ def predict(
     from kfr import load
 
     recognizer = load(run, device)
+    _refuse_missing(images)
     if decision:
         _decide(recognizer, run, images, decision, top, data_root, json)
         return
@@ -176,6 +177,17 @@ def predict(
     for path, some in zip(images, answers, strict=True):
         rows = [(a.label, a.probability, " > ".join(a.path[1:])) for a in some]
         show_table(("class", "probability", "is a"), rows, str(path))
+
+
+def _refuse_missing(images: list[Path]) -> None:
+    from kfr.errors import DataError, MissingError, listed
+
+    missing = [str(path) for path in images if not path.exists()]
+    if missing:
+        raise MissingError(f"there is no such image:{listed(missing)}")
+    for path in images:
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; name the images in it: {path}/*")
 
 
 def _decide(

@@ -123,7 +123,8 @@ def warn_of_unresolved(labels: object, written: Path | None) -> None:
     if isinstance(labels, list) and labels:
         lacks = f"; {written} lacks them" if written else ""
         names = ", ".join(map(repr, labels))
-        log.warning("nothing found for %d labels%s: %s", len(labels), lacks, names)
+        word = "label" if len(labels) == 1 else "labels"
+        log.warning("nothing found for %d %s%s: %s", len(labels), word, lacks, names)
 
 
 def refuse_to_overwrite(path: Path | None) -> None:

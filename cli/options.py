@@ -1,5 +1,6 @@
 """The options that several commands share, and what they add up to."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,8 @@ Transform = Annotated[
 Distance = Annotated[
     str | None, typer.Option(help="Class distance.", rich_help_panel=_TAXONOMY)
 ]
+RUN = ("dataset", "hierarchy")  # what a run cannot do without
+
 AddRoot = Annotated[
     bool | None,
     typer.Option("--add-root", help="Join several roots.", rich_help_panel=_TAXONOMY),
@@ -71,13 +74,19 @@ Seeds = Annotated[int, typer.Option(min=1, help="Runs of each, seeds 0, 1, ...")
 Epochs = Annotated[int | None, typer.Option(help="Of each run.")]
 
 
-def gathered(given: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
+def gathered(
+    given: dict[str, Any],
+    base: Path | None = None,
+    needed: tuple[str, ...] | None = None,
+) -> dict[str, Any]:
     """Return what file, environment, --set and flags say, the nearest winning.
 
     `given` holds a command's parameters by name; those that a run has count as flags.
-    `base` is a run whose configuration lies below them.
+    `base` is a run whose configuration lies below them; where something is `needed`,
+    the defaults do: ./kfr.toml, and the last build for what it does not say.
     """
     from kfr.config import RunConfig
+    from kfr.defaults import completed
     from kfr.recipes import read_recipe
     from kfr.settings import combined, environment, layered, read_toml
 
@@ -89,7 +98,8 @@ def gathered(given: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
         settings.append(f"dataset.on_bad_image={given['on_bad_image']}")
     recipe = read_recipe(given["recipe"]) if given.get("recipe") else {}
     below = layered(recipe, read_toml(config) if config else {}, environment())
-    values = combined(below, settings, flags)
+    complete = dict if needed is None else partial(completed, needed=needed)
+    values = combined(below, settings, flags, complete)
     if given.get("break_cycles") and "hierarchy" in values:
         values["hierarchy"] = _with_cycles_broken(values["hierarchy"])
     return values
@@ -112,11 +122,7 @@ def _with_cycles_broken(hierarchy: str) -> str:
 
 def for_knowledge(given: dict[str, Any]) -> dict[str, Any]:
     """Return what is asked for of knowledge, over the defaults of this folder."""
-    from kfr.defaults import completed
-
-    values = gathered(given)
-    needed = ("hierarchy",) if "dataset" in values else ("hierarchy", "dataset")
-    return completed(values, needed)
+    return gathered(given, needed=("hierarchy",))
 
 
 def for_run(given: dict[str, Any]) -> Any:
@@ -125,10 +131,9 @@ def for_run(given: dict[str, Any]) -> Any:
     Raises:
         UsageError: naming each value that is wrong or missing.
     """
-    from kfr.defaults import completed
     from kfr.settings import run_config
 
-    return run_config(completed(gathered(given), ("dataset", "hierarchy")))
+    return run_config(gathered(given, needed=RUN))
 
 
 def knowledge_of(values: dict[str, Any], *, cache: bool = True) -> Any:

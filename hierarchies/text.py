@@ -82,7 +82,8 @@ def _last_edge(cycle: list[str], edges: dict[Edge, int]) -> Edge:
 def _with_lines(cycle: list[str], edges: dict[Edge, int]) -> str:
     *others, last = sorted(edges[edge] for edge in _edges_of(cycle))
     shown = [*map(str, others[:_MOST]), *(["..."] if len(others) > _MOST else [])]
-    return f"{last}: with lines {', '.join(shown)}, " if others else f"{last}: "
+    word = "line" if len(others) == 1 else "lines"
+    return f"{last}: with {word} {', '.join(shown)}, " if others else f"{last}: "
 
 
 def _marked(path: Path, separator: str) -> str | None:
@@ -108,9 +109,16 @@ def _pairs(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, str]]]:
             raise HierarchyError(
                 f"{path}:{number}: expected two fields, `parent child`, found "
                 f'{len(fields)} in {line.strip()!r}; put names with spaces in "quotes" '
-                "or give separator=tab|comma|..."
+                f"or say what stands between: {path},separator=tab|comma|..."
+                f"{_guessed(mark, separator)}"
             )
         yield number, (fields[0], fields[1])
+
+
+def _guessed(mark: str | None, separator: str) -> str:
+    if separator != "auto" or mark != "\t":
+        return ""
+    return " (a tab, as the first line has one)"
 
 
 def _fields(content: str, mark: str | None) -> list[str]:

@@ -42,7 +42,8 @@ def completed(values: Values, needed: tuple[str, ...]) -> Values:
     except KfrError as error:
         log.warning("%s; the last build is not used", error)
         return joined
-    found = [f"{key} {last[key]}" for key in missing if key in last]
+    taken = [key for key in ("hierarchy", "dataset") if key not in joined]
+    found = [f"{key} {last[key]}" for key in taken if key in last]
     if found:
         log.warning("%s: from the last build", ", ".join(found))
     return layered(last, joined)

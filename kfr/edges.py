@@ -72,8 +72,10 @@ def _edges_of(cycle: list[Node]) -> list[Edge]:
 
 def _place(where: str, lines: list[int]) -> str:
     *others, last = sorted(lines)
-    known = ", ".join(str(line) for line in others if line)
-    return _at(where, last) + (f"with lines {known}, " if known else "")
+    known = [str(line) for line in others if line]
+    word = "line" if len(known) == 1 else "lines"
+    told = f"with {word} {', '.join(known)}, " if known else ""
+    return _at(where, last) + told
 
 
 def _at(where: str, line: int = 0) -> str:

@@ -77,6 +77,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def but(given: object) -> str:
+    """Return `, not X` of what was given in place of something, else nothing."""
+    return "" if given is None else f", not {given}"
+
+
 def listed(
     problems: Iterable[str], most: int = _SHOWN, *, count: int | None = None
 ) -> str:

@@ -15,6 +15,9 @@ from kfr.knowledge import Knowledge, load_knowledge, save_knowledge
 from kfr.saving import BEST, LAST
 from kfr.settings import config_of
 
+_LOGS = ("metrics.jsonl", "metrics.csv")
+_KNOWLEDGE = "knowledge.safetensors"
+
 # What may differ when a run goes on: it changes where, not what.
 _FREE = {
     *("device", "workers", "data_root", "logger", "keep", "save_every"),
@@ -52,6 +55,17 @@ def begin(config: RunConfig, out: Path, *, resume: bool, changes: bool = False) 
         write_whole(path, config.to_toml())
 
 
+def leave_free(out: Path) -> None:
+    """Take away what a run knows if it failed before it had anything to keep."""
+    made = {"config.toml", _KNOWLEDGE, *_LOGS}
+    there = list(out.iterdir()) if out.is_dir() else []
+    if any(inside.name not in made for inside in there):
+        return
+    if not any(inside.stat().st_size for inside in there if inside.name in _LOGS):
+        for name in (_KNOWLEDGE, *_LOGS):
+            (out / name).unlink(missing_ok=True)
+
+
 def differences(before: RunConfig, after: RunConfig) -> list[str]:
     """Return what of a run's result two configurations would change."""
     return [
@@ -63,7 +77,7 @@ def differences(before: RunConfig, after: RunConfig) -> list[str]:
 
 def store_knowledge(knowledge: Knowledge, out: Path) -> None:
     """Write what the run knows, or see that it knew the same when it was begun."""
-    path = out / "knowledge.safetensors"
+    path = out / _KNOWLEDGE
     if not path.exists():
         save_knowledge(knowledge, path)
     elif load_knowledge(path).fingerprint != knowledge.fingerprint:
@@ -79,7 +93,7 @@ def knowledge_of(run: Path) -> Knowledge:
     Raises:
         MissingError: it has not stored it.
     """
-    path = run / "knowledge.safetensors"
+    path = run / _KNOWLEDGE
     if not path.is_file():
         raise MissingError(f"{run} is not a run: it has no {path.name}")
     return load_knowledge(path)

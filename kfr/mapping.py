@@ -190,13 +190,15 @@ def _no_mapping(
     )
     return (
         f"no node is known for {len(unknown)} of the {count} labels of {dataset!r}: "
-        "give --mapping FILE (or --mapping index, if class k is the node called k); "
-        f"or call the nodes as the labels; {shipped}. Not nodes:"
+        "call the nodes as the labels, or give --mapping FILE, for which "
+        "`kfr mapping suggest` has proposals (or --mapping index, if class k is the "
+        f"node called k); {shipped}. Not nodes:"
         f"{listed(problems, count=len(unknown))}"
     )
 
 
 _TABLES = {".csv", ".tsv"}
+_MOST = 60  # characters of what is no node
 
 
 def _from_csv(text: str, kind: str) -> tuple[Pairs, dict[str, object]]:
@@ -227,11 +229,15 @@ def _from_json(text: str) -> tuple[Pairs, dict[str, object]]:
     top = dict(pairs_of)
     nodes = top.pop("nodes", None)
     if not isinstance(nodes, _Pairs):
+        if isinstance(top.get("suggestions"), _Pairs):
+            raise ValueError(  # noqa: TRY004
+                "these are suggestions, of which nobody has chosen yet: write the node "
+                "of each label as {label: node}, or take the first ones with "
+                "`kfr mapping suggest ... --write FILE`"
+            )
         nodes, top = pairs_of, {}
-    _refuse(
-        [f"{x!r} means {n!r}: not a text" for x, n in nodes if not isinstance(n, str)],
-        nodes,
-    )
+    texts = [(x, repr(n)) for x, n in nodes if not isinstance(n, str)]
+    _refuse([f"{x!r} means {n[:_MOST]}: not a text" for x, n in texts], nodes)
     return nodes, {k: dict(v) if isinstance(v, _Pairs) else v for k, v in top.items()}
 
 

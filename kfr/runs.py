@@ -22,10 +22,11 @@ from kfr.assembly import (
 )
 from kfr.config import RunConfig
 from kfr.data import Batch
+from kfr.errors import KfrError
 from kfr.evaluation import evaluate
 from kfr.finished import best, out_of_patience, same_knowledge
 from kfr.fitting import check_fit
-from kfr.folders import begin, store_knowledge
+from kfr.folders import begin, leave_free, store_knowledge
 from kfr.logs import Logger, Record, history, keep, recording
 from kfr.metrics import standard
 from kfr.optimizers import optimizer_for
@@ -69,11 +70,16 @@ def train(
         parallel.barrier()
         here = config.model_copy(update={"device": str(device)})
         again = f"before the first batch. Start again: kfr train --resume --out {out}"
-        with asked.at_once(again):
-            run = _Run.opened(here, out, checkpoint)
-            place = run.place(checkpoint, changes=changes)
-            run.look_ahead()
-        yield from run.train(place, asked, watch)
+        try:
+            with asked.at_once(again):
+                run = _Run.opened(here, out, checkpoint)
+                place = run.place(checkpoint, changes=changes)
+                run.look_ahead()
+            yield from run.train(place, asked, watch)
+        except KfrError:
+            if parallel.is_first():
+                leave_free(out)
+            raise
 
 
 @dataclass(frozen=True)

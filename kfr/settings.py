@@ -7,7 +7,7 @@ What is asked for nearest to the command wins: an option, then `--set key=value`
 
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,9 @@ def layered(*layers: Values) -> Values:
     """Join values, later layers first.
 
     A mapping belongs to its hierarchy and data set, a data root to its data set: where
-    a later layer changes these, an earlier layer's mapping or root is dropped. Epochs
-    are of each of the phases in an earlier layer.
+    a later layer names others, an earlier layer's mapping or root is dropped. A data
+    set with other options is the same one. Epochs are of each of the phases in an
+    earlier layer.
 
     Raises:
         UsageError: a layer gives what every phase below it has itself.
@@ -73,7 +74,7 @@ def layered(*layers: Values) -> Values:
         changed = {
             k
             for k in ("hierarchy", "dataset")
-            if k in given and given[k] != joined.get(k)
+            if k in given and k in joined and _other(k, given[k], joined[k])
         }
         if changed:
             joined.pop("mapping", None)
@@ -83,9 +84,22 @@ def layered(*layers: Values) -> Values:
     return joined
 
 
-def combined(below: Values, settings: Iterable[str], flags: Values) -> Values:
+def _other(key: str, later: Any, earlier: Any) -> bool:
+    if key == "dataset":
+        return Plugin.parse(later).name != Plugin.parse(earlier).name
+    return bool(later != earlier)
+
+
+def combined(
+    below: Values,
+    settings: Iterable[str],
+    flags: Values,
+    complete: Callable[[Values], Values] = dict,
+) -> Values:
     """Return values under `key=value` settings, under flags.
 
+    `complete` is given what they say and puts defaults below, so that options of the
+    defaults, and their phases, can be set, too.
     `objective.qtr.alpha=3` sets an option of one of several plug-ins, unless the flag
     that names the plug-in says otherwise.
 
@@ -104,7 +118,7 @@ def combined(below: Values, settings: Iterable[str], flags: Values) -> Values:
             dotted.append((key, rest, value))
         else:
             plain[key] = _parsed(value)
-    values = layered(below, plain, flags)
+    values = complete(layered(below, plain, flags))
     for key, rest, value in dotted:
         _own(values.get("phase") or [], key, ".".join([key, *rest]), value)
         flagged = flags.get(key) is not None

@@ -37,7 +37,7 @@ def test_people_see_a_table_and_what_is_doubtful(kfr, names, monkeypatch):
     assert " ? " not in bicycle
     assert " ? " in fish
     assert "nothing found" in unknown
-    assert "nothing found for 1 labels: 'xqzzy'" in done.err
+    assert "nothing found for 1 label: 'xqzzy'" in done.err
 
 
 @pytest.mark.parametrize("kind", ["folder", "data set"])

@@ -66,6 +66,27 @@ def test_a_mapping_does_not_outlive_its_hierarchy_nor_a_root_its_data_set():
     assert kept["mapping"] == "n.csv"
 
 
+def test_a_data_set_with_other_options_keeps_its_root_and_so_does_the_first_one_named():
+    below = {"dataset": "imagefolder", "data_root": "images", "mapping": "m.csv"}
+    finer = {"dataset": "imagefolder,size=64"}
+    assert layered(below, finer) == {**below, **finer}
+    alone = {"data_root": "images", "mapping": "m.csv"}
+    assert layered(alone, LEAST) == {**alone, **LEAST}
+
+
+def test_options_and_phases_of_the_defaults_can_be_set():
+    phases = [{"epochs": 2}, {"epochs": 3}]
+    defaults = {"dataset": "imagefolder,size=64", "phase": phases, "rate": 0.5}
+
+    def complete(given):
+        return layered(defaults, given)
+
+    values = combined({}, ["dataset.size=32"], {"epochs": 7, "rate": 0.1}, complete)
+    assert values["dataset"].options == {"size": "32"}
+    assert values["phase"] == [{"epochs": 7}, {"epochs": 7}]
+    assert values["rate"] == 0.1
+
+
 # --set
 
 

@@ -90,7 +90,7 @@ def test_a_name_in_two_places_is_one_node_or_two_on_demand(load):
     text = "a\n  b\n    x\n  c\n    x\n"
     assert edges(load(text, merge="true")) == {"a>b", "a>c", "b>x", "c>x"}
     assert edges(load(text, qualify="true")) == {"a>b", "a>c", "b>a/b/x", "c>a/c/x"}
-    with pytest.raises(CycleError, match=r"a.tree:3: with lines 2, "):
+    with pytest.raises(CycleError, match=r"a.tree:3: with line 2, "):
         load("a\n  b\n    a\n", merge="true")
 
 

@@ -270,7 +270,8 @@ def test_where_none_applies_the_error_names_all_three_ways(pets):
         resolve(["cat", "dgo", "cow"], pets, "farm")
     message = str(raised.value)
     assert "no node is known for 2 of the 3 labels of 'farm'" in message
-    assert "--mapping FILE (or --mapping index" in message
+    assert "give --mapping FILE, " in message
+    assert "(or --mapping index" in message
     assert "call the nodes as the labels" in message
     assert "kfr ships no mapping for 'farm'" in message
     assert "'dgo' (did you mean 'dog'?)" in message

@@ -71,7 +71,7 @@ def test_merged_names_have_several_parents(load):
 
 def test_a_merged_cycle_is_told_with_its_lines_and_may_be_broken(load):
     text = "a,b\nx,y\ny,x\n"
-    with pytest.raises(CycleError, match=r"a.csv:3: with lines 2, "):
+    with pytest.raises(CycleError, match=r"a.csv:3: with line 2, "):
         load(text, merge="true")
     assert edges(load(text, merge="true", break_cycles="true")) == {"x>y"}
 

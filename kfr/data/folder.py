@@ -10,7 +10,7 @@ from pydantic import Field
 from kfr.data import ImageFiles, split_by_class
 from kfr.data.constants import Normalize, constants
 from kfr.data.images import SUFFIXES, sound_only
-from kfr.errors import DataError, MissingError
+from kfr.errors import DataError, MissingError, but
 
 Split = Literal["train", "test"]
 
@@ -38,7 +38,7 @@ def imagefolder(
     """
     if root is None or not root.is_dir():
         raise MissingError(
-            f"imagefolder needs a folder with one folder a class, not {root}; "
+            f"imagefolder needs a folder with one folder a class{but(root)}; "
             "give it with --data-root"
         )
     train = root / "train"

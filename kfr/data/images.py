@@ -164,7 +164,8 @@ def _readable(place: Place) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"cannot read the image {place}: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read the image {place}: {why}") from None
 
 
 def _opened(place: Place) -> Image.Image:

@@ -17,7 +17,7 @@ from kfr.data import ImageFiles, split_by_class
 from kfr.data.constants import Normalize, constants
 from kfr.data.images import SUFFIXES, Member
 from kfr.data.listing import OnBad, Share, Size, Split, indexed, sound_part
-from kfr.errors import DataError, MissingError
+from kfr.errors import DataError, MissingError, but
 from kfr.files import read_text
 
 _BLOCK = 512  # bytes; what a tar archive is made of
@@ -51,7 +51,7 @@ def shards(
     """
     if root is None or not root.is_dir():
         raise MissingError(
-            f"shards needs a folder with .tar archives, not {root}; give it with "
+            f"shards needs a folder with .tar archives{but(root)}; give it with "
             "--data-root"
         )
     sides = {part: _archives(root, words) for part, words in _PARTS.items()}

@@ -22,7 +22,7 @@ from kfr.data.listing import (
     box_of,
     indexed,
 )
-from kfr.errors import DataError, MissingError
+from kfr.errors import DataError, MissingError, but
 from kfr.files import read_text
 
 _CORNERS = ("x0", "y0", "x1", "y1")
@@ -85,7 +85,7 @@ def table(
 def _found(root: Path | None, file: str) -> Path:
     if root is None or not root.exists():
         raise MissingError(
-            f"csv needs a folder with a table of images, not {root}; give it, or the "
+            f"csv needs a folder with a table of images{but(root)}; give it, or the "
             "table itself, with --data-root"
         )
     if root.is_file():
