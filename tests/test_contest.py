@@ -114,10 +114,6 @@ def test_a_resample_without_an_image_that_counts_says_nothing():
     values = np.array([np.nan, 6.0, np.nan, np.nan])
     found = {"a": [{"s": values}], "b": [{"s": values + np.arange(4)}]}
     assert judge(found, {}, resamples=200)["b"]["s"].gain == (1.0, 1.0, 1.0)
-    sure = {"a": [{"s": values}], "b": [{"s": np.full(4, np.nan)}]}
-    score = judge(sure, {}, resamples=20)["b"]["s"]
-    assert np.isnan([score.mean, *score.gain]).all()
-    assert not score.gain.sure
 
 
 def test_metrics_that_not_all_contenders_have_are_left_out():

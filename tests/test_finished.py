@@ -70,7 +70,7 @@ def test_a_whole_run_is_taken_as_it_is(made, home):
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"dataset": 1}', "\x00\x00"])
 def test_a_damaged_report_is_told_and_written_again(made, home, text):
     (home / "run/report.json").write_text(text)
-    with pytest.raises(DataError, match="report.json is no report: .*Remove it"):
+    with pytest.raises(DataError, match=r"report\.json"):
         finished(config_in(made), home / "run")
 
 
