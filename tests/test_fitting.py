@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from animals import FIVE, zoo
 from torch import nn
-from zoo import known
 
 from kfr.config import RunConfig
 from kfr.errors import UsageError
@@ -33,7 +33,7 @@ def stage(knowledge, *objectives, freeze=()):
 
 def checked(head, *stages):
     """Check stages, each its objectives, or (objectives, what is frozen)."""
-    knowledge = known()
+    knowledge = zoo(FIVE)
     model = Classifier(Body(), make("head", head, 6, knowledge))
     pairs = [s if isinstance(s[0], tuple) else (s, ()) for s in stages]
     plan = [stage(knowledge, *names, freeze=freeze) for names, freeze in pairs]
