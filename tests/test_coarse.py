@@ -9,7 +9,7 @@ from PIL import Image
 
 from kfr.assembly import prepare, stages
 from kfr.data import divided, with_class
-from kfr.errors import DataError, UsageError
+from kfr.errors import DataError, KfrError, UsageError
 from kfr.models import Output
 from kfr.runs import train
 from kfr.scoring import evaluate_under
@@ -171,3 +171,9 @@ def test_without_the_option_every_label_is_a_class(photos):
     part, _ = classes_of(config_for(photos, dataset="csv,size=16"))
     assert part.labels == tuple(sorted((*BREEDS, *COARSE)))
     assert part.sets is None
+
+
+def test_a_tree_without_a_label_is_told_and_nothing_is_left_out_in_silence(photos):
+    (photos / "tree.txt").write_text(TREE.replace("cat korat\n", ""))
+    with pytest.raises(KfrError, match="korat"):
+        classes_of(config_for(photos))
