@@ -6,6 +6,7 @@ import pytest
 import torch
 from garden import LABELS, STEPS, planted, predictions, without_ties
 
+from kfr import Hierarchy, LabelMapping, build_knowledge
 from kfr.calibration import outcome
 from kfr.decisions import classes, climbing
 from kfr.decisions.climbing import information_kept
@@ -14,6 +15,7 @@ from kfr.errors import UsageError
 from kfr.metrics import Predictions
 from kfr.plugins import BUILTIN, make
 
+ONES = torch.ones(3)
 CHILDREN = {
     "thing": ["animal", "plant"],
     "animal": ["cat", "dog"],
@@ -204,6 +206,18 @@ def test_the_outcome_by_hand(knowledge):
     assert (found.mistake_severity, found.hier_dist) == (2, 1)
     pair = 1 - math.log(2) / math.log(5)
     assert found.information == pytest.approx((1 + pair + 1 + pair + 0) / 5)
+
+
+def test_a_node_that_covers_all_says_nothing_though_it_is_no_root():
+    pairs = [("animal", "cat"), ("animal", "dog"), ("being", "animal")]
+    mapping = LabelMapping(dataset="x", nodes={"cat": "cat", "dog": "dog"})
+    knowledge = build_knowledge(Hierarchy.from_pairs(pairs), mapping)
+    nodes = list(knowledge.hierarchy.nodes)
+    at = [nodes.index(n) for n in ("being", "animal", "cat")]
+    answers = climbing.Answers(torch.tensor(at), torch.tensor([-1, -1, 0]), ONES)
+    found = outcome(knowledge, answers, torch.tensor([0, 1, 1]))
+    assert (found.coverage, found.risk) == (1 / 3, 1 / 3)
+    assert (found.information, found.risk_where_covered) == (1 / 3, 1)
 
 
 def test_of_no_answers_that_are_classes_there_is_no_mean(knowledge):
