@@ -49,11 +49,11 @@ def build(
 
     values = options.gathered(ctx.params)
     knowledge = options.knowledge_of(values)
-    remember(values)
     summary = summary_of(knowledge)
     if out:
         save_knowledge(knowledge, out / "knowledge.safetensors")
         summary["written to"] = str(out / "knowledge.safetensors")
+    remember(values)
     if json:
         show_json(summary)
     else:

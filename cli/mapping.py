@@ -121,7 +121,7 @@ def shortened(candidate: Any) -> str:
 def warn_of_unresolved(labels: object, written: Path | None) -> None:
     """Say for which labels nothing was found."""
     if isinstance(labels, list) and labels:
-        lacks = f"; {written} lacks them" if written else ""
+        lacks = f", left out of {written}" if written else ""
         names = ", ".join(map(repr, labels))
         word = "label" if len(labels) == 1 else "labels"
         log.warning("nothing found for %d %s%s: %s", len(labels), word, lacks, names)

@@ -118,7 +118,7 @@ def _pairs(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, str]]]:
 def _guessed(mark: str | None, separator: str) -> str:
     if separator != "auto" or mark != "\t":
         return ""
-    return " (a tab, as the first line has one)"
+    return " (taken for tab, as the first line has one)"
 
 
 def _fields(content: str, mark: str | None) -> list[str]:

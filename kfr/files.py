@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +166,10 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _free(folder: Path) -> str:
-    try:
-        return f" ({shutil.disk_usage(folder).free / 2**20:,.0f} MiB free)"
-    except OSError:
-        return ""
+    for place in (folder, *folder.absolute().parents):  # a new folder is not there yet
+        with suppress(OSError):
+            return f" ({shutil.disk_usage(place).free / 2**20:,.0f} MiB free)"
+    return ""
 
 
 def _umask() -> int:

@@ -64,7 +64,7 @@ def test_all_suggestions_can_be_kept(kfr, names, tmp_path):
 def test_a_written_mapping_is_marked_and_checked_as_such(kfr, names, tmp_path):
     mapping = tmp_path / "mine.json"
     done = kfr("mapping", "suggest", names, "--write", mapping)
-    assert f"{mapping} lacks them: 'xqzzy'" in done.err
+    assert f"left out of {mapping}: 'xqzzy'" in done.err
     read = LabelMapping.read(mapping)
     assert read.nodes["crane"] == "n02012849"
     assert read.why["crane"].startswith("suggested, not reviewed")

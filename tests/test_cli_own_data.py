@@ -116,3 +116,13 @@ def test_suggestions_are_no_mapping(kfr, shop):
     assert done.code == 3
     assert "look.json: these are suggestions" in done.err
     assert len(done.err) < 300
+
+
+def test_a_build_that_cannot_be_written_changes_no_default(kfr, built):
+    before = (built / "kfr.toml").read_text()
+    (built / "taken").write_text("")
+    done = kfr("hierarchy", "build", "--hierarchy", "tree.txt", "--out", "taken/new")
+    assert done.code == 3
+    assert "cannot write taken/new/knowledge.safetensors: " in done.err
+    assert "MiB free" in done.err
+    assert (built / "kfr.toml").read_text() == before
