@@ -57,6 +57,10 @@ def hits(page):
     return page.run(code)
 
 
+def positions(answer):
+    return [hit["position"] for hit in answer["found"]]
+
+
 def choose(page, number=0):
     page.run(f"document.querySelectorAll('#browse .card')[{number}].click()")
     until(page, "document.querySelectorAll('#hits .card').length === 24")
@@ -77,8 +81,7 @@ def test_an_image_is_chosen_a_condition_set_and_the_gallery_changes(there, page)
     image = choose(page, 4)
     plain = hits(page)
     asked = {"image": image}
-    expected = there.post("/api/search", asked).json["found"]
-    assert plain == [hit["position"] for hit in expected]
+    assert plain == positions(there.post("/api/search", asked).json)
     assert image not in plain
     broken = "[...document.images].filter(i => i.complete && !i.naturalWidth && i.src)"
     assert page.run(f"{broken}.length") == 0
@@ -93,7 +96,7 @@ def test_an_image_is_chosen_a_condition_set_and_the_gallery_changes(there, page)
     until(page, "document.querySelectorAll('.reach').length === 1")
     asked |= {"conditions": [{"node": "group2"}]}
     answer = there.post("/api/search", asked).json
-    assert hits(page) == [hit["position"] for hit in answer["found"]]
+    assert hits(page) == positions(answer)
     (reached,) = answer["conditions"]
     shown = page.run("document.querySelector('.reach .n').textContent").split(" → ")
     assert float(shown[0]) == pytest.approx(reached["before"], abs=1e-3)
@@ -116,11 +119,26 @@ def test_an_image_is_chosen_a_condition_set_and_the_gallery_changes(there, page)
     free = there.post("/api/search", asked).json
     now = "+document.querySelector('.reach .n').textContent.split(' → ')[1]"
     until(page, f"Math.abs({now} - {free['conditions'][0]['after']}) < 1e-3")
-    assert hits(page) == [hit["position"] for hit in free["found"]]
+    assert hits(page) == positions(free)
     assert free["conditions"][0]["after"] >= answer["conditions"][0]["before"]
     page.run("document.querySelector('#chips button').click()")
     until(page, "document.querySelectorAll('.reach').length === 0")
     assert hits(page) == plain
+
+
+def test_images_can_be_ranked_by_the_loss_instead(there, page):
+    asked = {"image": choose(page, 4), "conditions": [{"node": "group2"}]}
+    page.run("document.querySelectorAll('#tree .row')[3].click()")
+    until(page, "document.querySelectorAll('.reach').length === 1")
+    moved = hits(page)
+    change = "document.getElementById('how').dispatchEvent(new Event('change'))"
+    page.run(f"document.getElementById('how').value = 'loss'; {change}")
+    until(page, "document.getElementById('way').hidden")
+    ranked = there.post("/api/search", asked | {"how": "loss"}).json
+    assert hits(page) == positions(ranked) != moved
+    page.run(f"document.getElementById('how').value = 'search'; {change}")
+    until(page, "!document.getElementById('way').hidden")
+    assert hits(page) == moved
 
 
 def test_names_that_are_markup_are_shown_as_they_are(page):

@@ -1,6 +1,6 @@
 """What can be asked, as JSON: checked before anything is done."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,7 +39,7 @@ class Search(_Question):
         float, Field(alias="lambda", ge=0, le=1e4, allow_inf_nan=False)
     ] = 1.1
     k: Annotated[int, Field(ge=1, le=200)] = 24
-    student: bool = False  # one pass of it instead of a search
+    how: Literal["search", "student", "loss"] = "search"  # of what conditions ask
 
 
 class Classify(_Question):

@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kfr.retrieval import Found
 from kfr.retrieval.backward import Walk, backward_search, log_masses, reader_of
 from kfr.retrieval.collection import Collection
 from kfr.retrieval.conditions import Condition, condition, spans_of, stacked
 from kfr.retrieval.student import leap
+from kfr.retrieval.weighing import least_loss
 from kfr.serving import RefusedError
 from kfr.serving.answers import shown
 from kfr.serving.questions import Node, Search, Value
@@ -22,6 +24,7 @@ _POINTS = 8  # of the way
 class _Moved(NamedTuple):
     walk: Walk
     masses: Tensor  # [n + 1, c]
+    found: Found | None = None  # the images, where nothing moves
 
 
 def search(site: Site, asked: Search) -> dict[str, Any]:
@@ -43,11 +46,13 @@ def _collection(site: Site) -> Collection:
 
 
 def _search(site: Site, asked: Search, wanted: Sequence[Condition]) -> dict[str, Any]:
-    target, moved = site.output(asked.image).embedding, None
-    if wanted:
-        moved = _move(site, asked, wanted)
-        target = moved.walk.end
-    position, similarity = _found(site, target, asked.k, asked.image)
+    moved = _move(site, asked, wanted) if wanted else None
+    if moved and moved.found:
+        position, similarity = _but(asked.image, moved.found, asked.k)
+    else:
+        own = site.output(asked.image).embedding if moved is None else moved.walk.end
+        position, similarity = _found(site, own, asked.k, asked.image)
+    way = None if moved is None or moved.found else moved
     true = _class_of(site, asked.image)
     hits = zip(position[0], similarity[0], strict=True)
     return {
@@ -55,8 +60,8 @@ def _search(site: Site, asked: Search, wanted: Sequence[Condition]) -> dict[str,
         "label": None if true < 0 else shown(site, int(asked.image))["label"],
         "found": [_hit(site, i, s, true, wanted) for i, s in hits],
         "conditions": [] if moved is None else _reached(wanted, moved),
-        "path": [] if moved is None else _points(site, asked.image, moved),
-        "steps": None if moved is None else _steps(moved),
+        "path": [] if way is None else _points(site, asked.image, way),
+        "steps": None if way is None else _steps(way),
     }
 
 
@@ -85,21 +90,31 @@ def _move(site: Site, asked: Search, wanted: Sequence[Condition]) -> _Moved:
     output = site.output(asked.image)
     allowed = stacked(wanted).to(output.embedding.device)
     reader = reader_of(site.recognizer.model, output)
-    if asked.student and site.student is None:
-        raise RefusedError(400, "the run has no student; make one: kfr distill")
-    if asked.student and site.student is not None:
-        walk = leap(reader, output.embedding, allowed, site.student)
+    given, found = (reader, output.embedding, allowed), None
+    if asked.how == "student":
+        if site.student is None:
+            raise RefusedError(400, "the run has no student; make one: kfr distill")
+        walk = leap(*given, site.student)
+    elif asked.how == "loss":
+        options: dict[str, Any] = {"k": asked.k + 1, "weight": asked.weight}
+        found, _, walk = least_loss(_collection(site), *given, **options)
     else:
-        walk = backward_search(reader, output.embedding, allowed, weight=asked.weight)
+        walk = backward_search(*given, weight=asked.weight)
     with torch.inference_mode():
-        return _Moved(walk, log_masses(reader(walk.path[:, 0]), allowed).exp().cpu())
+        masses = log_masses(reader(walk.path[:, 0]), allowed).exp().cpu()
+    return _Moved(walk, masses, found)
 
 
 def _found(
     site: Site, target: Tensor, k: int, image: int | str
 ) -> tuple[list[list[int]], list[list[float]]]:
     """Return the k nearest of each point, the image itself left out."""
-    found = _collection(site).index.search(target, k + 1)
+    return _but(image, _collection(site).index.search(target, k + 1), k)
+
+
+def _but(
+    image: int | str, found: Found, k: int
+) -> tuple[list[list[int]], list[list[float]]]:
     rows = zip(found.position.tolist(), found.similarity.tolist(), strict=True)
     kept = [
         [(p, s) for p, s in zip(*row, strict=True) if p != image][:k] for row in rows

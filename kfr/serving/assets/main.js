@@ -50,7 +50,7 @@ const search = oneByOne(async () => {
   const asked = wishes(), names = asked.map(wish => wish.text);
   say("searching ...");
   const body = { image: query, conditions: asked.map(w => w.asked), lambda: lambda(), k: +$("k").value,
-                 student: $("student").checked };
+                 how: $("how").value };
   const answer = await ask("/api/search", body);
   $("error").textContent = "";
   reached($("reached"), answer.conditions, names);
@@ -119,9 +119,10 @@ function listen() {
   $("lambda").value = placeOf(1.1);
   lambdaShown();
   $("lambda").addEventListener("input", () => { lambdaShown(); search(); });
-  $("one-pass").hidden = about.student === null;
-  $("student-weight").textContent = `(made for λ ${about.student})`;
-  $("student").addEventListener("input", () => { $("lambda").disabled = $("student").checked; search(); });
+  const student = $("how").options[2];
+  student.hidden = student.disabled = about.student === null;
+  if (about.student !== null) student.textContent += `, made for λ ${about.student}`;
+  $("how").addEventListener("change", () => { $("lambda").disabled = $("how").value === "student"; search(); });
   const sure = () => { $("threshold-value").textContent = (+$("threshold").value).toFixed(2); };
   $("threshold").value = about.threshold;
   sure();
