@@ -102,7 +102,13 @@ def test_an_image_is_chosen_a_condition_set_and_the_gallery_changes(there, page)
     assert float(shown[0]) == pytest.approx(reached["before"], abs=1e-3)
     assert float(shown[1]) == pytest.approx(reached["after"], abs=1e-3)
     marked = "[...document.querySelectorAll('#hits .card')].map(c => !!c.querySelector"
-    assert page.run(f"{marked}('.yes'))") == [h["meets"][0] for h in answer["found"]]
+    met = [h["meets"][0] for h in answer["found"]]
+    assert page.run(f"{marked}('.yes'))") == met
+    frame = "+c.style.getPropertyValue('--grade')"
+    assert (
+        page.run(f"[...document.querySelectorAll('#hits .card')].map(c => {frame})")
+        == met
+    )
     grades = "[...document.querySelectorAll('#hits .soft')].map(e => e.textContent)"
     for line, hit in zip(page.run(grades), answer["found"], strict=True):
         assert f"relevance {hit['relevance']:.2f}" in line

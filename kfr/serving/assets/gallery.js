@@ -18,14 +18,22 @@ export function cards(about, list, images, chosen, wishes = []) {
     if (image.similarity === undefined) return;
     const grade = image.relevance === null ? "" : `, relevance ${image.relevance.toFixed(2)}`;
     add(card, "span", `cosine ${image.similarity.toFixed(3)}${grade}`, "soft");
-    if (image.relevance !== null) {
+    const worth = framed(image);
+    if (worth !== null) {
       card.classList.add("graded");
-      card.style.setProperty("--grade", image.relevance);
+      card.style.setProperty("--grade", worth);
     }
     image.meets.forEach((met, c) => {
       if (met !== null) add(card, "span", `${met ? "✓" : "✗"} ${wishes[c]}`, met ? "yes" : "no");
     });
   });
+}
+
+// What the frame tells: the share of conditions that are met; where none is asked, the relevance.
+function framed(image) {
+  if (!image.meets.length) return image.relevance;
+  const known = image.meets.filter(met => met !== null);
+  return known.length ? known.filter(met => met).length / known.length : null;
 }
 
 // How likely each condition was before and after.

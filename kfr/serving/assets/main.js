@@ -56,8 +56,9 @@ const search = oneByOne(async () => {
   reached($("reached"), answer.conditions, names);
   cards(about, $("hits"), answer.found, pick, names);
   way(about, answer, names, pick);
-  $("legend").textContent = answer.label === null ? "" :
-    `relevance: to ${answer.label}, 1 the same class, 0 only the root in common`;
+  const grades = answer.label === null ? [] :
+    [`relevance: to ${answer.label}, 1 the same class, 0 only the root in common`];
+  $("legend").textContent = [...grades, ...asked.length ? ["frame: conditions met"] : []].join(" · ");
   say(`${answer.found.length} images found`);
 }, failed);
 
