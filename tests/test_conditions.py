@@ -1,5 +1,6 @@
 """What a condition allows, and which images meet it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from kfr.retrieval.collection import (
     save_collection,
 )
 from kfr.retrieval.conditions import condition, conditions, meeting, stacked
+from kfr.strings import Strings
 
 LABELS = ("tabby", "dog", "parrot", "mammal")
 
@@ -83,6 +85,16 @@ def test_a_value_without_its_attribute_is_recognised(known):
             UsageError, match=r"'red' is a value of colour; give colour=red"
         ):
             condition(known, text)
+
+
+def test_a_name_of_several_nodes_must_mean_the_same_classes(known):
+    names = {"cat": "pet", "dog": "pet", "bird": "feathered", "parrot": "feathered"}
+    nodes = list(known.hierarchy.nodes)
+    given = Strings.of([names.get(node, node) for node in nodes])
+    known.hierarchy = replace(known.hierarchy, names=given)
+    assert condition(known, "feathered").allowed[:4].int().tolist() == [0, 0, 1, 0]
+    with pytest.raises(UsageError, match="'pet' may mean several nodes; .* cat, dog"):
+        condition(known, "pet")
 
 
 def test_an_attribute_of_one_value_cannot_be_something_else(known):
