@@ -165,7 +165,7 @@ def predict(
     from kfr import load
 
     recognizer = load(run, device)
-    _refuse_missing(images)
+    refuse_missing(images)
     if decision:
         _decide(recognizer, run, images, decision, top, data_root, json)
         return
@@ -179,7 +179,8 @@ def predict(
         show_table(("class", "probability", "is a"), rows, str(path))
 
 
-def _refuse_missing(images: list[Path]) -> None:
+def refuse_missing(images: list[Path]) -> None:
+    """Raise where images are named that are not there, or are folders."""
     from kfr.errors import DataError, MissingError, listed
 
     missing = [str(path) for path in images if not path.exists()]

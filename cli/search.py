@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from . import options
+from .evaluate import refuse_missing
 from .output import show_json, show_table
 
 Index = Annotated[Path, typer.Argument(help="A file of `kfr index build`.")]
@@ -28,7 +29,9 @@ def search(
             "--lambda", min=0, help="How much moving away costs. [default: 1.1]"
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the search.")] = 100,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the search. [default: 100]")
+    ] = None,
     student: Annotated[
         bool, typer.Option("--student", help="One pass instead: see kfr distill.")
     ] = False,
@@ -59,9 +62,12 @@ def search(
 
     if by_loss and student:
         raise UsageError("--by-loss moves nothing, and --student does; give one")
+    if steps is not None and (student or by_loss):
+        raise UsageError("--steps is of the search; --student and --by-loss have none")
     collection = load_collection(index)
+    refuse_missing([image])
     recognizer = opened(collection, index, run, device)
-    given: dict[str, Any] = {"k": k, "steps": steps, "label": label}
+    given: dict[str, Any] = {"k": k, "steps": steps or 100, "label": label}
     given["weight"] = 1.1 if weight is None else weight
     given["by_loss"] = by_loss
     if student:

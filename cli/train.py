@@ -150,4 +150,5 @@ def show_report(report: Any, folder: Path) -> None:
     """Print a report's numbers."""
     facts = {name: f"{value:.4f}" for name, value in report.metrics.items()}
     title = f"{folder}: {report.dataset}, {report.images} {report.split} images"
-    show_facts(f"{title}, {report.epochs} epochs in {report.seconds:.0f} s", facts)
+    epochs = f"{report.epochs} epoch{'' if report.epochs == 1 else 's'}"
+    show_facts(f"{title}, {epochs} in {report.seconds:.0f} s", facts)

@@ -251,5 +251,6 @@ def check_connected(totals: Matrix, hierarchy: Hierarchy, nodes: Indices) -> Non
         roots = [repr(hierarchy.nodes[r]) for r in hierarchy.roots.tolist()]
         raise HierarchyError(
             f"{a!r} and {b!r} have no common ancestor: the hierarchy of these classes "
-            f"has {len(roots)} roots; join them, or pass --add-root.{listed(roots)}"
+            f"has {len(roots)} roots; join them under one in its file, or give "
+            f"--add-root to the command that reads it.{listed(roots)}"
         )

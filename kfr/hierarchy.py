@@ -158,6 +158,9 @@ class Hierarchy:
         at = self.nodes.find(nodes)
         if at.min(initial=0) < 0:
             missing = [nodes[i] for i in np.flatnonzero(at < 0).tolist()]
+            if len(nodes) == 1:
+                near = self.nearest_name(missing[0])
+                raise HierarchyError(f"{missing[0]!r} is not in the hierarchy{near}")
             problems = (f"{node!r}{self.nearest_name(node)}" for node in missing)
             raise HierarchyError(
                 f"{len(missing)} of the {len(nodes)} nodes asked for are not in the "

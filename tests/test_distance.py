@@ -106,7 +106,7 @@ def test_classes_without_a_common_ancestor_name_the_roots_and_the_way_out():
         between(two, ["rose", "cat"])
     message = str(raised.value)
     assert "'rose' and 'cat' have no common ancestor" in message
-    assert "has 2 roots; join them, or pass --add-root" in message
+    assert "has 2 roots; join them under one in its file" in message
     assert "'plant'" in message
     assert "'animal'" in message
     assert between(two.with_root("all"), ["rose", "cat"])[0, 1] == 4

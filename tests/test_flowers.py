@@ -45,5 +45,7 @@ def test_what_does_not_fit_is_said(tree, monkeypatch):
     with pytest.raises(DataError, match="numbers without a label"):
         flowers(tree, "train")
     monkeypatch.setattr("kfr.data.mat.sys.executable", str(without_scipy(tree)))
-    with pytest.raises(MissingError, match=r"needs scipy: install kfr\[report\]"):
+    with pytest.raises(
+        MissingError, match=r"scipy is not installed: pip install .kfr\[report\]"
+    ):
         flowers(tree, "test")

@@ -192,10 +192,13 @@ def test_several_models_are_not_one_collection(here):
 
 def test_wrong_requests_leave_nothing(here):
     Path("none").mkdir()
+    Path("images/no_image").touch()
     with pytest.raises(MissingError, match="no image in none"):
         build(Path("run"), Path("x"), images=Path("none"), device="cpu", shard=3)
-    with pytest.raises(DataError, match="no folder of images"):
+    with pytest.raises(MissingError, match="there is no folder gone"):
         build(Path("run"), Path("x"), images=Path("gone"), device="cpu")
+    with pytest.raises(DataError, match="images.no_image is no folder"):
+        build(Path("run"), Path("x"), images=Path("images/no_image"), device="cpu")
     (here / "images" / "broken.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken\.png"):
         build(Path("run"), Path("x"), **IN)

@@ -160,6 +160,10 @@ def test_a_student_is_used_by_name(kfr, home, monkeypatch):
         assert hit["meets"] == met
     table = kfr(*search, "--steps", 5)
     assert all(head in table.out for head in ("colour", "meets", "cosine"))
+    for other in ("--student", "--by-loss"):
+        both = kfr(*search, other, "--steps", 5)
+        assert both.code == 2
+        assert "--steps is of the search" in both.err
     refused = kfr(*search, "--student", "--lambda", 3)
     assert refused.code == 2
     assert "made for lambda 0.2, not 3.0" in refused.err

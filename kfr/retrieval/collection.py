@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kfr import plugins
-from kfr.errors import DataError, UsageError
+from kfr.errors import DataError, MissingError, UsageError
 from kfr.files import Arrays, load_arrays, save_arrays
 from kfr.plugins import Plugin
 from kfr.retrieval import Index, Learnt, Vectors
@@ -164,9 +164,12 @@ def load_collection(path: Path) -> Collection:
     """Map into memory what `save_collection` wrote, or a folder of such files.
 
     Raises:
-        DataError: a file is missing, damaged, or not of this kind.
+        MissingError: it is not there.
+        DataError: a file is damaged, or not of this kind.
         UsageError: the files are of several models.
     """
+    if not path.exists():
+        raise MissingError(f"there is no index {path}; make one: `kfr index build`")
     if path.is_dir():
         return _together([load_collection(file) for file in shards_of(path)], path)
     arrays, about = load_arrays(path)

@@ -115,8 +115,11 @@ def images_in(folder: Path) -> list[Path]:
     What a system hides is left out.
 
     Raises:
+        MissingError: it is not there.
         DataError: it is no folder.
     """
+    if not folder.exists():
+        raise MissingError(f"there is no folder {folder}")
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder of images")
     top = folder.resolve()
