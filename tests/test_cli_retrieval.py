@@ -65,8 +65,8 @@ def test_queries_of_an_index_and_searching_as_before(kfr, here):
     done = kfr("evaluate", "run", "--retrieval", "q.csv", "--include-query")
     assert done.code == 0, done.err
     gone = kfr("search", "x", "y.png")
-    assert gone.code == 3
-    assert "cannot read the image y.png" in gone.err
+    assert gone.code == 4
+    assert "there is no such image:\n  y.png" in gone.err
     assert "--show-path" in kfr("search", "--help").out
     assert "--least" in kfr("search", "queries", "--help").out
     assert "--show-path" in kfr("search").out
