@@ -96,6 +96,17 @@ def kfr(monkeypatch, capsys):
     log.handlers, log.propagate = before
 
 
+@pytest.fixture
+def saved(tmp_path):
+    """Write a picture and return its path: `saved(image, name, **options)`."""
+
+    def save(image, name="image.png", **options):
+        image.save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return save
+
+
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path_factory):
     """Give every test a cache of its own, and forbid downloads."""

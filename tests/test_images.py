@@ -22,15 +22,6 @@ RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COLOURS = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(image, name="image.png", **options):
-        image.save(tmp_path / name, **options)
-        return tmp_path / name
-
-    return write
-
-
 @pytest.fixture(scope="module")
 def photographs():
     folder = Path(os.environ.get("KFR_DATA", "")) / "imagenet-sample-1000" / "images"
@@ -50,59 +41,59 @@ def grey(levels):
     return np.repeat(np.asarray(levels)[..., None], 3, axis=2)
 
 
-def test_rgb_is_read_as_it_is(write):
-    assert np.array_equal(as_array(write(Image.fromarray(COLOURS))), COLOURS)
+def test_rgb_is_read_as_it_is(saved):
+    assert np.array_equal(as_array(saved(Image.fromarray(COLOURS))), COLOURS)
 
 
-def test_of_rgba_the_colours_are_kept_whatever_the_opacity(write):
+def test_of_rgba_the_colours_are_kept_whatever_the_opacity(saved):
     opacity = np.linspace(0, 255, 120).astype(np.uint8).reshape(12, 10, 1)
     image = Image.fromarray(np.concatenate([COLOURS, opacity], 2))
-    assert np.array_equal(as_array(write(image)), COLOURS)
+    assert np.array_equal(as_array(saved(image)), COLOURS)
 
 
 @pytest.mark.parametrize("options", [{}, {"transparency": 1}, {"transparency": b"\0"}])
-def test_a_palette_is_looked_up(options, write):
+def test_a_palette_is_looked_up(options, saved):
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 200, 100, 0, 7, 8, 9])
     image.putdata([2, 0, 1])
     expected = [[[7, 8, 9], [10, 20, 30], [200, 100, 0]]]
-    assert as_array(write(image, **options)).tolist() == expected
+    assert as_array(saved(image, **options)).tolist() == expected
 
 
-def test_grey_becomes_three_equal_channels(write):
-    assert np.array_equal(as_array(write(Image.fromarray(RAMP))), grey(RAMP))
+def test_grey_becomes_three_equal_channels(saved):
+    assert np.array_equal(as_array(saved(Image.fromarray(RAMP))), grey(RAMP))
 
 
-def test_of_grey_with_opacity_the_grey_is_kept(write):
+def test_of_grey_with_opacity_the_grey_is_kept(saved):
     image = Image.merge("LA", [Image.fromarray(RAMP), Image.fromarray(255 - RAMP)])
-    assert np.array_equal(as_array(write(image)), grey(RAMP))
+    assert np.array_equal(as_array(saved(image)), grey(RAMP))
 
 
 @pytest.mark.parametrize("name", ["inks.tif", "inks.jpg"])
-def test_inks_take_light_away(name, write):
+def test_inks_take_light_away(name, saved):
     image = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
-    red = as_array(write(image, name, **({"quality": 100} if "jpg" in name else {})))
+    red = as_array(saved(image, name, **({"quality": 100} if "jpg" in name else {})))
     assert np.abs(red.astype(int) - [255, 0, 0]).max() <= 2
-    black = as_array(write(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "black.tif"))
+    black = as_array(saved(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "black.tif"))
     assert black.max() == 0
 
 
-def test_one_bit_is_black_or_white(write):
+def test_one_bit_is_black_or_white(saved):
     image = Image.fromarray(RAMP >= 128)
     assert image.mode == "1"
-    assert np.array_equal(as_array(write(image)), grey(np.where(RAMP < 128, 0, 255)))
+    assert np.array_equal(as_array(saved(image)), grey(np.where(RAMP < 128, 0, 255)))
 
 
 @pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
-def test_sixteen_bits_are_scaled_and_not_cut_off(name, write):
+def test_sixteen_bits_are_scaled_and_not_cut_off(name, saved):
     values = np.array([[0, 1, 128, 129, 257, 32768, 65406, 65407, 65535]], np.uint16)
     levels = [[0, 0, 0, 1, 1, 128, 254, 255, 255]]  # round(value / 257)
-    assert np.array_equal(as_array(write(Image.fromarray(values), name)), grey(levels))
+    assert np.array_equal(as_array(saved(Image.fromarray(values), name)), grey(levels))
 
 
-def test_whole_numbers_of_32_bits_have_the_white_of_16(write):
+def test_whole_numbers_of_32_bits_have_the_white_of_16(saved):
     values = np.array([[-5, 0, 257, 65535, 70000]], np.int32)
-    found = as_array(write(Image.fromarray(values), "whole.tif"))
+    found = as_array(saved(Image.fromarray(values), "whole.tif"))
     assert np.array_equal(found, grey([[0, 0, 1, 255, 255]]))
 
 
@@ -115,9 +106,9 @@ def test_whole_numbers_of_32_bits_have_the_white_of_16(write):
         ([-3, 0, 0.5, float("nan")], None),
     ],
 )
-def test_floats_are_scaled_to_the_white_they_fit(values, levels, write):
+def test_floats_are_scaled_to_the_white_they_fit(values, levels, saved):
     image = Image.fromarray(np.array([values], np.float32))
-    found = as_array(write(image, "float.tif"))
+    found = as_array(saved(image, "float.tif"))
     if levels is not None:
         assert np.array_equal(found, grey([levels]))
 
@@ -215,27 +206,27 @@ def test_a_square_is_the_middle_of_the_photograph(size, photographs):
         assert difference.mean() < 0.3
 
 
-def test_the_aspect_ratio_is_kept_and_the_ends_are_cut_off(write):
+def test_the_aspect_ratio_is_kept_and_the_ends_are_cut_off(saved):
     """A white square in the middle of a wide image fills the middle."""
     picture = np.zeros((70, 210, 3), np.uint8)
     picture[:, :70], picture[:, 140:] = (255, 0, 0), (0, 0, 255)
     picture[15:55, 85:125] = 255
-    square = read_square(write(Image.fromarray(picture)), 70, margin=1)
+    square = read_square(saved(Image.fromarray(picture)), 70, margin=1)
     assert np.array_equal(square.permute(1, 2, 0), picture[:, 70:140])
 
 
-def test_a_hair_does_not_grow_to_gigabytes(write):
+def test_a_hair_does_not_grow_to_gigabytes(saved):
     wide = np.zeros((1, 60_000), np.uint8)
     wide[:, 29_990:30_010] = 200
     for picture, name in [(wide, "wide.png"), (wide.T.copy(), "tall.png")]:
-        square = read_square(write(Image.fromarray(picture), name), 224)
+        square = read_square(saved(Image.fromarray(picture), name), 224)
         assert torch.equal(square, torch.full((3, 224, 224), 200, dtype=torch.uint8))
 
 
 @pytest.fixture
-def mixed(tmp_path, write):
+def mixed(tmp_path, saved):
     """Three sound files, and a bad one after each of the first two."""
-    good = [write(Image.fromarray(COLOURS), f"{i}.png") for i in (0, 2, 4)]
+    good = [saved(Image.fromarray(COLOURS), f"{i}.png") for i in (0, 2, 4)]
     for i in (1, 3):
         (tmp_path / f"{i}.png").write_bytes(b"bad")
     return sorted([*good, tmp_path / "1.png", tmp_path / "3.png"])

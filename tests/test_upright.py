@@ -17,15 +17,6 @@ from kfr.data.views import Views
 AS_IS = Normalization((0, 0, 0), (1 / 255, 1 / 255, 1 / 255))
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(image, name="image.png", **options):
-        image.save(tmp_path / name, **options)
-        return tmp_path / name
-
-    return write
-
-
 def seen_in(path):
     return read_image(path).permute(1, 2, 0).numpy()
 
@@ -56,9 +47,9 @@ def turned(orientation):
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
 @pytest.mark.parametrize("orientation", STORED)
-def test_an_image_is_read_as_its_camera_was_held(orientation, suffix, write):
+def test_an_image_is_read_as_its_camera_was_held(orientation, suffix, saved):
     image, note = turned(orientation)
-    path = write(image, f"x.{suffix}", exif=note)
+    path = saved(image, f"x.{suffix}", exif=note)
     seen = seen_in(path).astype(int)
     assert seen.shape == HALVES.shape
     assert abs(seen - HALVES).max() < 40  # JPEG's
@@ -67,23 +58,28 @@ def test_an_image_is_read_as_its_camera_was_held(orientation, suffix, write):
     assert stored.shape[2:0:-1] == size_of(path) == image.size
 
 
-def test_an_image_whose_exif_is_damaged_is_read_as_it_is_stored(write):
+def test_an_image_whose_exif_is_damaged_is_read_as_it_is_stored(saved):
     image, note = turned(6)
     whole, dice = note.tobytes(), random.Random(0)
     for _ in range(100):
         at = dice.randrange(len(whole))
         damaged = whole[:at] + bytes([dice.randrange(256)]) + whole[at + 1 :]
         for content in (damaged, whole[:at]):
-            seen = seen_in(write(image, "x.jpg", exif=content))
+            seen = seen_in(saved(image, "x.jpg", exif=content))
             assert seen.shape in {(24, 16, 3), (16, 24, 3)}
 
 
-def test_views_are_upright_unless_they_have_to_be_as_stored(tmp_path):
+def clockwise(saved, side):
+    """Save a square whose upper half is bright, to be turned clockwise."""
     note = Image.Exif()
-    note[274] = 6  # to be turned clockwise
-    pixels = np.zeros((32, 32, 3), np.uint8)
-    pixels[:16] = 255
-    Image.fromarray(pixels).save(path := tmp_path / "x.png", exif=note)
+    note[274] = 6
+    pixels = np.zeros((side, side, 3), np.uint8)
+    pixels[: side // 2] = 255
+    return saved(Image.fromarray(pixels), exif=note)
+
+
+def test_views_are_upright_unless_they_have_to_be_as_stored(saved):
+    path = clockwise(saved, 32)
     seen, stored = (Views([path], 32, upright=upright)[0] for upright in (True, False))
     assert seen[0, :, 20:].min() > 200 > seen[0, :, :12].max()
     assert stored[0, :12].min() > 200
@@ -97,12 +93,8 @@ def test_views_are_upright_unless_they_have_to_be_as_stored(tmp_path):
     assert drawn[0, :8].float().mean() > drawn[0, -8:].float().mean() + 100
 
 
-def test_files_with_boxes_are_read_as_they_are_stored(tmp_path):
-    note = Image.Exif()
-    note[274] = 6  # to be turned clockwise
-    pixels = np.zeros((16, 16, 3), np.uint8)
-    pixels[:8] = 255
-    Image.fromarray(pixels).save(path := tmp_path / "x.png", exif=note)
+def test_files_with_boxes_are_read_as_they_are_stored(saved):
+    path = clockwise(saved, 16)
     boxes = Boxes.packed([[[0, 0, 15, 7]]])
     data = ImageFiles(("a",), (path,), torch.tensor([0]), 16)
     (upright,) = Batches(data, 1, AS_IS, torch.device("cpu"), workers=0).once()
