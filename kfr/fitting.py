@@ -32,7 +32,7 @@ def check_fit(model: Classifier, plan: Sequence[Stage], knowledge: Knowledge) ->
             classes, and other ones.
     """
     check_points(model.head, plan)
-    if getattr(model.head, "wants_maps", False) or not plan:
+    if getattr(model.head, "wants_maps", False):
         return
     batch = made_up(model, knowledge)
     untrained = _never_trained(model, plan, batch)

@@ -143,3 +143,11 @@ def test_a_run_that_is_refused_leaves_its_folder_free(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.toml"]
     trained(objective="cascade", head="cascade")
     assert (tmp_path / "run" / "report.json").exists()
+
+
+@pytest.mark.parametrize(("head", "stages"), [("linear", []), ("c2am", [("c2am",)])])
+def test_nothing_is_said_where_nothing_is_trained_or_maps_are_wanted(
+    head, stages, caplog
+):
+    checked(head, *stages)
+    assert not caplog.records

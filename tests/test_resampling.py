@@ -25,3 +25,10 @@ def test_the_middle_is_of_the_resamples_that_say_something():
     assert middle(drawn) == (1.0, 39.0)
     assert middle(np.append(drawn, [np.nan] * 1000)) == (1.0, 39.0)
     assert middle(np.full(3, np.nan)) == pytest.approx((np.nan, np.nan), nan_ok=True)
+
+
+def test_one_image_that_counts_is_a_mean():
+    times = np.array([[1.0, 0.0], [0.0, 3.0]])
+    found = means(times, np.array([[2.0], [np.nan]]))
+    assert found[0] == 2.0
+    assert np.isnan(found[1])
